@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: (GPL-2.0 WITH Linux-syscall-note) OR MIT */
+/*
+ * /dev/goheap: page heaps kept by the kernel.
+ *
+ * An open of the device is a heap without memory.  The first private mmap() of
+ * it at offset 0 becomes the heap's arena and binds the heap to the caller's
+ * address space; from then on spans (runs of 8 KiB heap pages) of the arena are
+ * allocated and freed by the commands below.  Pages of the arena are ordinary
+ * anonymous memory.  The kernel takes back the pages of free spans by age,
+ * under memory pressure, and on demand; such a span reads as zeros afterwards.
+ *
+ * Rules that hold for every command:
+ *  - A struct begins with @size, the sizeof() of the caller's header.  A kernel
+ *    that knows a shorter struct accepts a longer one whose unknown tail is
+ *    zero (else E2BIG); a longer struct is filled up with zeros.  A @size below
+ *    the first published layout is refused with EINVAL.
+ *  - Unknown bits in @flags and non-zero reserved fields: EINVAL.
+ *  - Unknown command: ENOTTY.  Pointer that cannot be read or written: EFAULT.
+ *  - From an address space other than the heap's own (a forked child, a program
+ *    after exec, a process that was sent the descriptor): ESTALE.
+ *  - Before the arena is mapped: ENXIO (INFO and ATTACH excepted).
+ *  - Commands may be issued from any thread, and are serialised per heap.
+ *
+ * Addresses and lengths are in bytes unless the name says pages; a page here is
+ * a heap page of GOHEAP_PAGE_SIZE bytes, whatever the hardware's page size.
+ */
+#ifndef _UAPI_LINUX_GOHEAP_H
+#define _UAPI_LINUX_GOHEAP_H
+
+#include <linux/ioctl.h>
+#include <linux/types.h>
+
+#define GOHEAP_PAGE_SHIFT	13
+#define GOHEAP_PAGE_SIZE	(1UL << GOHEAP_PAGE_SHIFT)
+
+/* The arena's length is a multiple of this, its address one of 2 MiB. */
+#define GOHEAP_ARENA_STEP	(64UL << 20)
+/* The largest arena that any kernel grants; the parameter max_arena may say less. */
+#define GOHEAP_ARENA_MAX	(512UL << 30)
+
+/* At most this many spans in one vector. */
+#define GOHEAP_VEC_MAX		512
+
+/*
+ * mmap() offsets of the device.  The arena: MAP_PRIVATE, any protection, once
+ * (a second one: EBUSY); a shared, misaligned, or too long one: EINVAL; one more
+ * than the parameter max_heaps_per_user allows: EMFILE.  The control page: one
+ * hardware page, MAP_SHARED, PROT_READ, after the arena is mapped (before: ENXIO);
+ * it holds a struct goheap_ctl.
+ */
+#define GOHEAP_OFF_ARENA	0ULL
+#define GOHEAP_OFF_CTL		(1ULL << 60)
+
+/**
+ * struct goheap_ctl - what the kernel tells a heap's owner without a call
+ * @pressure_gen: rises by one or more each time that memory pressure reached
+ *	this heap; a library that sees a new value returns the empty spans that
+ *	it kept.  Read it with a single 64-bit load.
+ * @reserved: zero
+ */
+struct goheap_ctl {
+	__u64 pressure_gen;
+	__u64 reserved[7];
+};
+
+/* Bits of goheap_info.features. */
+#define GOHEAP_FEAT_SPANS	(1ULL << 0)	/* SPAN_ALLOC, SPAN_FREE, SPAN_RESIZE */
+#define GOHEAP_FEAT_SCAVENGE	(1ULL << 1)	/* SCAVENGE, age, pressure */
+#define GOHEAP_FEAT_ATTACH	(1ULL << 2)	/* ATTACH */
+#define GOHEAP_FEAT_CTL		(1ULL << 3)	/* the control page */
+#define GOHEAP_FEAT_STATS	(1ULL << 4)	/* STATS */
+
+/**
+ * struct goheap_info - what this kernel and this heap are (GOHEAP_INFO)
+ * @size: in: sizeof(struct goheap_info)
+ * @flags: in: 0
+ * @features: out: GOHEAP_FEAT_* bits; choose by these, never by a version
+ * @heap_id: out: name of the heap's sysfs directory, 0 before the arena exists
+ * @arena_start: out: first address of the arena, 0 before it exists
+ * @arena_bytes: out: its length
+ * @max_arena_bytes: out: the longest arena that would be granted
+ * @page_size: out: GOHEAP_PAGE_SIZE of the kernel
+ * @max_vec: out: GOHEAP_VEC_MAX of the kernel
+ */
+struct goheap_info {
+	__u32 size;
+	__u32 flags;
+	__u64 features;
+	__u64 heap_id;
+	__u64 arena_start;
+	__u64 arena_bytes;
+	__u64 max_arena_bytes;
+	__u32 page_size;
+	__u32 max_vec;
+};
+
+/**
+ * struct goheap_attach - make a fresh open a handle of an existing heap (GOHEAP_ATTACH)
+ * @size: in: sizeof(struct goheap_attach)
+ * @flags: in: 0
+ * @addr: in: any address inside the arena, in the caller's own address space
+ *
+ * For a program that closed, or lost by dup2(), the descriptor of its heap: the
+ * mapping keeps the heap alive.  EBUSY: this open already has a heap.  ENOENT:
+ * no arena of this device at @addr.  ESTALE: the arena was inherited by fork.
+ */
+struct goheap_attach {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+};
+
+/* goheap_span.flags */
+#define GOHEAP_SPAN_LARGE	(1U << 0)	/* in: holds one large object: keep it on the busy lists */
+#define GOHEAP_SPAN_NEEDZERO	(1U << 1)	/* out: may hold old data of this process; clear: reads as zeros */
+
+/**
+ * struct goheap_span - one element of a vector
+ * @addr: SPAN_ALLOC: out, first address.  SPAN_FREE: in, first address.
+ * @npages: length in heap pages.  SPAN_ALLOC: in, 1 or more.  SPAN_FREE: in, the
+ *	span's length, or 0 not to have it compared.
+ * @flags: GOHEAP_SPAN_*; SPAN_FREE ignores none: it must be 0 there
+ * @tag: SPAN_ALLOC: in, 0..255, the caller's class of span, shown in statistics
+ *	only.  SPAN_FREE: in, 0.
+ */
+struct goheap_span {
+	__u64 addr;
+	__u64 npages;
+	__u32 flags;
+	__u32 tag;
+};
+
+/**
+ * struct goheap_span_vec - allocate or free up to GOHEAP_VEC_MAX spans
+ * (GOHEAP_SPAN_ALLOC, GOHEAP_SPAN_FREE)
+ * @size: in: sizeof(struct goheap_span_vec)
+ * @flags: in: 0
+ * @spans: in: address of an array of @nr struct goheap_span
+ * @nr: in: 1 .. GOHEAP_VEC_MAX, else EINVAL
+ * @done: in: 0; out, also on error: how many elements, from the first on, were
+ *	carried out; the others are untouched
+ * @align: SPAN_ALLOC: in: alignment of every span in bytes, a power of two from
+ *	GOHEAP_PAGE_SIZE to half the arena, or 0 for GOHEAP_PAGE_SIZE.
+ *	SPAN_FREE: in: 0.
+ *
+ * SPAN_ALLOC: ENOMEM: no such run is left in the arena, or no kernel memory for
+ * its record.  ENOSPC: the heap has as many spans as the parameter max_spans
+ * allows.  SPAN_FREE: EINVAL: @addr is not the first address of a span in use,
+ * or @npages is not its length; the heap is as it was.
+ */
+struct goheap_span_vec {
+	__u32 size;
+	__u32 flags;
+	__u64 spans;
+	__u32 nr;
+	__u32 done;
+	__u64 align;
+};
+
+/**
+ * struct goheap_resize - shrink or grow a span in place (GOHEAP_SPAN_RESIZE)
+ * @size: in: sizeof(struct goheap_resize)
+ * @flags: in: 0
+ * @addr: in: first address of a span in use, else EINVAL
+ * @npages: in: new length in heap pages, 1 or more
+ * @old_npages: out: length before
+ * @span_flags: out: GOHEAP_SPAN_NEEDZERO if pages were added that may hold old data
+ * @reserved: 0
+ *
+ * ENOMEM: what follows the span is not free; the span is as it was.
+ */
+struct goheap_resize {
+	__u32 size;
+	__u32 flags;
+	__u64 addr;
+	__u64 npages;
+	__u64 old_npages;
+	__u32 span_flags;
+	__u32 reserved;
+};
+
+/**
+ * struct goheap_scavenge - give the pages of idle spans back (GOHEAP_SCAVENGE)
+ * @size: in: sizeof(struct goheap_scavenge)
+ * @flags: in: 0
+ * @max_bytes: in: stop after this many bytes (rounded up to one step of 2 MiB);
+ *	~0 for all
+ * @min_age_ns: in: only spans unused for longer than this; 0 for all
+ * @released_bytes: out: how much was released
+ * @waiting_bytes: out: how much is idle and resident but could not be released
+ *	because a forked child still shares the arena
+ *
+ * EINTR: a fatal signal stopped it; what was released stays released.
+ */
+struct goheap_scavenge {
+	__u32 size;
+	__u32 flags;
+	__u64 max_bytes;
+	__u64 min_age_ns;
+	__u64 released_bytes;
+	__u64 waiting_bytes;
+};
+
+/**
+ * struct goheap_stats - counters of the heap (GOHEAP_STATS)
+ * @size: in: sizeof(struct goheap_stats)
+ * @flags: in: 0
+ * @heap_sys: out: bytes of the arena in use or idle; = inuse + idle
+ * @heap_inuse: out: bytes of spans in use
+ * @heap_idle: out: bytes of free spans, resident and released
+ * @heap_released: out: bytes of free spans without pages: given back or never touched
+ * @nr_spans: out: spans in use
+ * @nr_allocs: out: spans ever allocated
+ * @nr_frees: out: spans ever freed
+ * @nr_grows: out: times that the heap grew
+ * @scav_age_bytes: out: bytes ever released because of their age
+ * @scav_pressure_bytes: out: bytes ever released under memory pressure
+ * @scav_demand_bytes: out: bytes ever released by SCAVENGE or sysfs
+ * @scav_skipped: out: times that releasing was put off because of a forked child
+ * @pressure_events: out: times that memory pressure reached the heap
+ * @meta_bytes: out: kernel memory held for the heap's records
+ */
+struct goheap_stats {
+	__u32 size;
+	__u32 flags;
+	__u64 heap_sys;
+	__u64 heap_inuse;
+	__u64 heap_idle;
+	__u64 heap_released;
+	__u64 nr_spans;
+	__u64 nr_allocs;
+	__u64 nr_frees;
+	__u64 nr_grows;
+	__u64 scav_age_bytes;
+	__u64 scav_pressure_bytes;
+	__u64 scav_demand_bytes;
+	__u64 scav_skipped;
+	__u64 pressure_events;
+	__u64 meta_bytes;
+};
+
+#define GOHEAP_IOC		0xB4
+
+#define GOHEAP_INFO		_IOWR(GOHEAP_IOC, 0x00, struct goheap_info)
+#define GOHEAP_ATTACH		_IOWR(GOHEAP_IOC, 0x01, struct goheap_attach)
+#define GOHEAP_SPAN_ALLOC	_IOWR(GOHEAP_IOC, 0x02, struct goheap_span_vec)
+#define GOHEAP_SPAN_FREE	_IOWR(GOHEAP_IOC, 0x03, struct goheap_span_vec)
+#define GOHEAP_SPAN_RESIZE	_IOWR(GOHEAP_IOC, 0x04, struct goheap_resize)
+#define GOHEAP_SCAVENGE		_IOWR(GOHEAP_IOC, 0x05, struct goheap_scavenge)
+#define GOHEAP_STATS		_IOWR(GOHEAP_IOC, 0x06, struct goheap_stats)
+
+#endif /* _UAPI_LINUX_GOHEAP_H */
