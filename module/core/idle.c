@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Idle runs that have pages, in the order in which the scavenger takes them.
+ *
+ * All of them are on one list by age, the oldest first.  A run becomes idle now,
+ * so appending is sorting; a part split off goes beside the rest; and a run that
+ * is being released stays where it is, so that it finds its place again if it
+ * could not be.  Those that hold a whole aligned 2 MiB block are also on the
+ * list of huge ones, in the same order.  These are taken first: a huge page is
+ * released in one step and gives the most memory for the least work.
+ *
+ * From a huge one the first aligned block is taken, so that the released blocks
+ * of a long run merge one after the other: a run of any length costs three
+ * records while it is being released, and each step costs O(log n).
+ *
+ * Taking a part needs spare records, and cannot fetch any, because the shrinker
+ * runs when there is no memory.  The calls that allocate therefore leave enough
+ * for two splits of every huge run (gh_records_floor()).  Splitting at the ends
+ * of 2 MiB blocks needs no tables, since leaves of the table have the same
+ * bounds.
+ */
+#include <gh_port.h>
+#include "mheap.h"
+
+_Static_assert(GH_LEAF_PAGES == GH_HUGE_PAGES, "blocks must begin where leaves do");
+
+static bool is_huge(const struct gh_mspan *s)
+{
+	return ALIGN(s->start, GH_HUGE_PAGES) + GH_HUGE_PAGES <= gh_mspan_end(s);
+}
+
+static void insert_after(struct gh_idle *idle, struct gh_mspan *s, struct gh_mspan *at)
+{
+	s->older = at;
+	s->younger = at ? at->younger : idle->oldest;
+	if (s->older)
+		s->older->younger = s;
+	else
+		idle->oldest = s;
+	if (s->younger)
+		s->younger->older = s;
+	else
+		idle->youngest = s;
+}
+
+static void unlink_age(struct gh_idle *idle, struct gh_mspan *s)
+{
+	if (s->older)
+		s->older->younger = s->younger;
+	else
+		idle->oldest = s->younger;
+	if (s->younger)
+		s->younger->older = s->older;
+	else
+		idle->youngest = s->older;
+	s->older = NULL;
+	s->younger = NULL;
+}
+
+static void huge_insert(struct gh_idle *idle, struct gh_mspan *s, struct gh_mspan *at)
+{
+	gh_list_insert_after(&idle->huge, s, at);
+	idle->nr_huge++;
+}
+
+static void huge_remove(struct gh_idle *idle, struct gh_mspan *s)
+{
+	if (s->list != &idle->huge)
+		return;
+	gh_list_remove(&idle->huge, s);
+	idle->nr_huge--;
+}
+
+void gh_idle_add(struct gh_mheap *h, struct gh_mspan *s)
+{
+	insert_after(&h->idle, s, h->idle.youngest);
+}
+
+void gh_idle_add_beside(struct gh_mheap *h, struct gh_mspan *t, struct gh_mspan *s)
+{
+	insert_after(&h->idle, t, s);
+	if (is_huge(t))
+		huge_insert(&h->idle, t, s);
+}
+
+void gh_idle_remove(struct gh_mheap *h, struct gh_mspan *s)
+{
+	unlink_age(&h->idle, s);
+	huge_remove(&h->idle, s);
+}
+
+void gh_idle_absorb(struct gh_mheap *h, struct gh_mspan *s, struct gh_mspan *nb)
+{
+	if (nb->unusedsince_ns > s->unusedsince_ns) {
+		gh_idle_remove(h, s);
+		insert_after(&h->idle, s, nb);
+	}
+	gh_idle_remove(h, nb);
+}
+
+/*
+ * A run becomes huge by merging, and then it is as young as its youngest part;
+ * so its place is at or near the end.
+ */
+void gh_idle_resized(struct gh_mheap *h, struct gh_mspan *s)
+{
+	struct gh_idle *idle = &h->idle;
+	struct gh_mspan *at = idle->huge.last;
+
+	if (!is_huge(s)) {
+		huge_remove(idle, s);
+		return;
+	}
+	if (s->list)
+		return;
+	while (at && at->unusedsince_ns > s->unusedsince_ns)
+		at = at->prev;
+	huge_insert(idle, s, at);
+}
+
+void gh_idle_count(struct gh_mheap *h, u64 npages)
+{
+	WRITE_ONCE(h->idle.resident_pages, h->idle.resident_pages + npages);
+}
+
+u64 gh_idle_resident_pages(const struct gh_mheap *h)
+{
+	return READ_ONCE(h->idle.resident_pages);
+}
+
+static bool old_enough(const struct gh_mspan *s, const struct gh_idle_req *req)
+{
+	if (!req->min_age_ns)
+		return true;
+	return req->now_ns > s->unusedsince_ns &&
+	       req->now_ns - s->unusedsince_ns > req->min_age_ns;
+}
+
+/* The oldest huge run, if old enough.  Steps only over those being released at this moment. */
+static struct gh_mspan *oldest_huge(const struct gh_idle *idle, const struct gh_idle_req *req)
+{
+	struct gh_mspan *s = idle->huge.first;
+
+	while (s && s->state != GH_SPAN_FREE)
+		s = s->next;
+	return s && old_enough(s, req) ? s : NULL;
+}
+
+static struct gh_mspan *oldest(const struct gh_idle *idle, const struct gh_idle_req *req)
+{
+	struct gh_mspan *s = idle->oldest;
+
+	while (s && s->state != GH_SPAN_FREE)
+		s = s->younger;
+	return s && old_enough(s, req) ? s : NULL;
+}
+
+static bool can_split(const struct gh_mheap *h, const struct gh_mspan *s, u64 start, u64 end)
+{
+	unsigned int records = (start > s->start) + (end < gh_mspan_end(s));
+	unsigned int tables = gh_spans_missing(&h->spans, start) +
+			      gh_spans_missing(&h->spans, end);
+
+	return records <= h->records.nr_spare && tables <= h->spans.nr_spare;
+}
+
+int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
+			struct gh_idle_run *run)
+{
+	u64 start, end;
+	struct gh_mspan *s;
+
+	lockdep_assert_held(&h->lock);
+	if (!req->max_pages)
+		return -ENOENT;
+	s = oldest_huge(&h->idle, req);
+	if (s) {
+		start = ALIGN(s->start, GH_HUGE_PAGES);
+	} else {
+		s = oldest(&h->idle, req);
+		if (!s)
+			return -ENOENT;
+		start = s->start;
+	}
+	end = min(start + min(req->max_pages, (u64)GH_HUGE_PAGES), gh_mspan_end(s));
+	if (!can_split(h, s, start, end)) {
+		start = s->start;
+		end = gh_mspan_end(s);
+	}
+	gh_free_isolate(h, s, start, end - start);
+	s->state = GH_SPAN_SCAVENGING;
+	gh_spans_set_ends(&h->spans, s);
+	run->addr = s->start << GH_PAGE_SHIFT;
+	run->npages = s->npages;
+	run->span = s;
+	return 0;
+}
+
+void gh_idle_put_locked(struct gh_mheap *h, const struct gh_idle_run *run, bool released)
+{
+	struct gh_mspan *s = run->span;
+
+	lockdep_assert_held(&h->lock);
+	if (WARN_ON_ONCE(s->state != GH_SPAN_SCAVENGING))
+		return;
+	if (released) {
+		gh_idle_remove(h, s);
+		s->released = true;
+		s->needzero = false;
+		h->stats.released_pages += s->npages;
+	}
+	gh_free_add(h, s);
+}
