@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What differs between the kernels that this module is built for, 6.1 to 7.3.
+ * The only file that may look at LINUX_VERSION_CODE: the rest is written
+ * against the goheap_ functions below.
+ */
+#ifndef GOHEAP_COMPAT_H
+#define GOHEAP_COMPAT_H
+
+#include <linux/kobject.h>
+#include <linux/list_lru.h>
+#include <linux/mm.h>
+#include <linux/shrinker.h>
+#include <linux/swap.h>
+#include <linux/version.h>
+
+/* vm_flags became read-only, with functions to change them, in 6.3. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
+static inline void goheap_vm_flags_mod(struct vm_area_struct *vma,
+				       unsigned long set, unsigned long clear)
+{
+	vma->vm_flags |= set;
+	vma->vm_flags &= ~clear;
+}
+#else
+#define goheap_vm_flags_mod(vma, set, clear)	vm_flags_mod(vma, set, clear)
+#endif
+
+/* The argument of kobj_type.get_ownership() became const in 6.2. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 2, 0)
+#define GOHEAP_KOBJ_CONST
+#else
+#define GOHEAP_KOBJ_CONST	const
+#endif
+
+/* The pages that shrinkers freed were called slab until 6.4. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 4, 0)
+#define GOHEAP_RECLAIMED	reclaimed_slab
+#else
+#define GOHEAP_RECLAIMED	reclaimed
+#endif
+
+/* Tells whoever reclaims that so many pages were freed. */
+static inline void goheap_account_reclaimed(unsigned long pages)
+{
+	if (current->reclaim_state)
+		current->reclaim_state->GOHEAP_RECLAIMED += pages;
+}
+
+/* What it was told and has not looked at. */
+static inline unsigned long goheap_reclaimed(void)
+{
+	return current->reclaim_state ? current->reclaim_state->GOHEAP_RECLAIMED : 0;
+}
+
+/*
+ * Shrinkers are allocated since 6.7; before, they were registered where they
+ * stand.  @ops has the callbacks, seeks and batch.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+static inline struct shrinker *goheap_shrinker_new(struct shrinker *ops,
+						   unsigned int flags, const char *name)
+{
+	ops->flags = flags;
+	return register_shrinker(ops, "%s", name) ? NULL : ops;
+}
+
+#define goheap_shrinker_free(s)		unregister_shrinker(s)
+#else
+static inline struct shrinker *goheap_shrinker_new(struct shrinker *ops,
+						   unsigned int flags, const char *name)
+{
+	struct shrinker *s = shrinker_alloc(flags, "%s", name);
+
+	if (!s)
+		return NULL;
+	s->count_objects = ops->count_objects;
+	s->scan_objects = ops->scan_objects;
+	s->seeks = ops->seeks;
+	s->batch = ops->batch;
+	shrinker_register(s);
+	return s;
+}
+
+#define goheap_shrinker_free(s)		shrinker_free(s)
+#endif
+
+/* The short names went to the variants that are told node and memcg in 6.8. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 8, 0)
+#define goheap_lru_add(lru, item)	list_lru_add(lru, item)
+#define goheap_lru_del(lru, item)	list_lru_del(lru, item)
+#else
+#define goheap_lru_add(lru, item)	list_lru_add_obj(lru, item)
+#define goheap_lru_del(lru, item)	list_lru_del_obj(lru, item)
+#endif
+
+/* Walkers of a list_lru were told its lock until 6.13. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 13, 0)
+#define GOHEAP_LRU_ISOLATE(name, item, arg)				\
+	enum lru_status name(struct list_head *item, struct list_lru_one *one_, \
+			     spinlock_t *lock_, void *arg)
+#else
+#define GOHEAP_LRU_ISOLATE(name, item, arg)				\
+	enum lru_status name(struct list_head *item, struct list_lru_one *one_, \
+			     void *arg)
+#endif
+
+#endif /* GOHEAP_COMPAT_H */

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tables for whoever debugs a heap, in /sys/kernel/debug/goheap/, for root only:
+ *
+ *	arenas	every span of every heap in address order: heap, address, pages,
+ *		state, tag, and for how many milliseconds it has been unused
+ *	spans	for every heap and tag: spans in use, and their bytes
+ *
+ * A heap is walked in bounded steps, and is in use meanwhile: a table is no
+ * snapshot.
+ */
+#include <linux/debugfs.h>
+#include <linux/module.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+
+#include "heap.h"
+
+/* Spans visited between dropping the heap mutex and taking it again. */
+#define GOHEAP_WALK_STEP	256
+
+static struct dentry *goheap_debugfs;
+
+/* ---- arenas --------------------------------------------------------------- */
+
+/* Where a reader is: the element that was found last, which is number pos. */
+struct goheap_map_iter {
+	struct goheap *heap;	/* referenced */
+	u32 id;
+	u64 cursor;
+	bool at_end;		/* of this heap */
+	bool found;
+	loff_t pos;
+	struct gh_span_view view;
+};
+
+static int goheap_map_take(const struct gh_span_view *view, void *arg)
+{
+	struct goheap_map_iter *it = arg;
+
+	it->view = *view;
+	it->found = true;
+	return 0;
+}
+
+static void goheap_map_leave(struct goheap_map_iter *it)
+{
+	if (it->heap)
+		goheap_put(it->heap);
+	it->heap = NULL;
+	it->cursor = 0;
+	it->at_end = false;
+}
+
+/* On to the next span, in this heap or the next one that has any. */
+static bool goheap_map_advance(struct goheap_map_iter *it)
+{
+	it->found = false;
+	while (!it->found) {
+		if (it->at_end)
+			goheap_map_leave(it);
+		if (!it->heap)
+			it->heap = goheap_next(&it->id);
+		if (!it->heap)
+			return false;
+		goheap_lock(it->heap);
+		it->at_end = !gh_mheap_walk_locked(&it->heap->core, &it->cursor, 1,
+						   goheap_map_take, it);
+		goheap_unlock(it->heap);
+	}
+	return true;
+}
+
+static void *goheap_map_start(struct seq_file *m, loff_t *pos)
+{
+	struct goheap_map_iter *it = m->private;
+
+	/* After a seek: from the beginning, up to there. */
+	if (it->found && *pos < it->pos) {
+		goheap_map_leave(it);
+		it->id = 0;
+		it->found = false;
+	}
+	if (!it->found) {
+		it->pos = 0;
+		if (!goheap_map_advance(it))
+			return NULL;
+	}
+	for (; it->pos < *pos; it->pos++)
+		if (!goheap_map_advance(it))
+			return NULL;
+	return it;
+}
+
+static void *goheap_map_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct goheap_map_iter *it = m->private;
+
+	++*pos;
+	if (!goheap_map_advance(it))
+		return NULL;
+	it->pos++;
+	return it;
+}
+
+static void goheap_map_stop(struct seq_file *m, void *v)
+{
+}
+
+static const char *goheap_state_name(const struct gh_span_view *view)
+{
+	switch (view->state) {
+	case GH_SPAN_INUSE:
+		return "inuse";
+	case GH_SPAN_FREE:
+		return view->released ? "released" : "idle";
+	case GH_SPAN_SCAVENGING:
+		return "scavenging";
+	default:
+		return "dead";
+	}
+}
+
+static int goheap_map_show(struct seq_file *m, void *v)
+{
+	const struct goheap_map_iter *it = v;
+	const struct gh_span_view *s = &it->view;
+	u64 age_ns = s->unusedsince_ns ? goheap_now_ns() - s->unusedsince_ns : 0;
+
+	seq_printf(m, "%u 0x%llx %llu %s %u %llu\n", it->heap->id, s->addr, s->npages,
+		   goheap_state_name(s), s->tag, div_u64(age_ns, NSEC_PER_MSEC));
+	return 0;
+}
+
+static const struct seq_operations goheap_map_ops = {
+	.start	= goheap_map_start,
+	.next	= goheap_map_next,
+	.stop	= goheap_map_stop,
+	.show	= goheap_map_show,
+};
+
+static int goheap_map_open(struct inode *inode, struct file *file)
+{
+	return seq_open_private(file, &goheap_map_ops, sizeof(struct goheap_map_iter));
+}
+
+static int goheap_map_release(struct inode *inode, struct file *file)
+{
+	struct seq_file *m = file->private_data;
+
+	goheap_map_leave(m->private);
+	return seq_release_private(inode, file);
+}
+
+static const struct file_operations goheap_map_fops = {
+	.owner	 = THIS_MODULE,
+	.open	 = goheap_map_open,
+	.read	 = seq_read,
+	.llseek	 = seq_lseek,
+	.release = goheap_map_release,
+};
+
+/* ---- spans by tag ----------------------------------------------------------- */
+
+struct goheap_tag_table {
+	u64 nr[U8_MAX + 1];
+	u64 pages[U8_MAX + 1];
+};
+
+static int goheap_tag_count(const struct gh_span_view *view, void *arg)
+{
+	struct goheap_tag_table *table = arg;
+
+	if (view->state == GH_SPAN_INUSE) {
+		table->nr[view->tag]++;
+		table->pages[view->tag] += view->npages;
+	}
+	return 0;
+}
+
+static void goheap_tag_fill(struct goheap *heap, struct goheap_tag_table *table)
+{
+	u64 cursor = 0;
+	int more;
+
+	memset(table, 0, sizeof(*table));
+	do {
+		goheap_lock(heap);
+		more = gh_mheap_walk_locked(&heap->core, &cursor, GOHEAP_WALK_STEP,
+					    goheap_tag_count, table);
+		goheap_unlock(heap);
+		cond_resched();
+	} while (more);
+}
+
+static int spans_show(struct seq_file *m, void *v)
+{
+	struct goheap_tag_table *table = kmalloc(sizeof(*table), GFP_KERNEL);
+	struct goheap *heap;
+	unsigned int tag;
+	u32 id = 0;
+
+	if (!table)
+		return -ENOMEM;
+	while ((heap = goheap_next(&id))) {
+		goheap_tag_fill(heap, table);
+		for (tag = 0; tag <= U8_MAX; tag++)
+			if (table->nr[tag])
+				seq_printf(m, "%u %u %llu %llu\n", id, tag, table->nr[tag],
+					   table->pages[tag] << GH_PAGE_SHIFT);
+		goheap_put(heap);
+	}
+	kfree(table);
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(spans);
+
+/* ---- init and exit ------------------------------------------------------------ */
+
+/* Without debugfs, or room in it, there are no tables. */
+void goheap_debugfs_init(void)
+{
+	goheap_debugfs = debugfs_create_dir("goheap", NULL);
+	debugfs_create_file("arenas", 0400, goheap_debugfs, NULL, &goheap_map_fops);
+	debugfs_create_file("spans", 0400, goheap_debugfs, NULL, &spans_fops);
+}
+
+void goheap_debugfs_exit(void)
+{
+	debugfs_remove_recursive(goheap_debugfs);
+}

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The device: open, release, mmap and ioctl.
+ *
+ * Two things can be mapped.  The arena is a private mapping that becomes plain
+ * anonymous memory, as one of /dev/zero does, so that fork, huge pages, swap and
+ * all else work as ever; what is ours in it is only the address_space that its
+ * VMA is linked to.  Each open has one of its own, for as long as it is open: a
+ * file's f_mapping must not change once it may be mapped.  VM_DONTEXPAND must not
+ * be set on the arena: kernels before 6.12 then give it no huge pages.
+ *
+ * Nothing is remembered about the VMA.  The process may unmap, move, protect or
+ * map over any piece of its arena, and a mapping that continues the arena may be
+ * merged with it without asking us; all bounds are those of the heap's own table.
+ *
+ * The control page is one page that the kernel writes and the process reads.
+ */
+#include <linux/compat.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
+#include <linux/uaccess.h>
+
+#include "compat.h"
+#include "heap.h"
+
+static int goheap_open(struct inode *inode, struct file *file)
+{
+	struct goheap_file *gf;
+	int err;
+
+	gf = kzalloc(sizeof(*gf), GFP_KERNEL_ACCOUNT);
+	if (!gf)
+		return -ENOMEM;
+	err = goheap_file_init(gf);
+	if (err)
+		goto out_free;
+	file->f_mapping = gf->inode->i_mapping;
+	file->private_data = gf;
+	return 0;
+
+out_free:
+	kfree(gf);
+	return err;
+}
+
+/* Never under the mmap lock: the last fput() is always deferred. */
+static int goheap_release(struct inode *inode, struct file *file)
+{
+	struct goheap_file *gf = file->private_data;
+
+	goheap_file_exit(gf);
+	kfree(gf);
+	return 0;
+}
+
+/* ---- mmap ----------------------------------------------------------------- */
+
+static vm_fault_t goheap_ctl_fault(struct vm_fault *vmf)
+{
+	struct goheap_file *gf = vmf->vma->vm_file->private_data;
+	struct page *page;
+
+	if (vmf->pgoff != GOHEAP_OFF_CTL >> PAGE_SHIFT)
+		return VM_FAULT_SIGBUS;
+	/* Also for a forked child, which reads what its parent's heap is told. */
+	page = virt_to_page(smp_load_acquire(&gf->heap)->ctl);
+	get_page(page);
+	vmf->page = page;
+	return 0;
+}
+
+static const struct vm_operations_struct goheap_ctl_ops = {
+	.fault = goheap_ctl_fault,
+};
+
+static int goheap_mmap_ctl(struct goheap_file *gf, struct vm_area_struct *vma)
+{
+	struct goheap *heap = goheap_of(gf);
+
+	if (IS_ERR(heap))
+		return PTR_ERR(heap);
+	if (vma->vm_end - vma->vm_start != PAGE_SIZE || vma->vm_flags & VM_WRITE)
+		return -EINVAL;
+	goheap_vm_flags_mod(vma, VM_DONTEXPAND | VM_DONTDUMP, VM_MAYWRITE);
+	vma->vm_ops = &goheap_ctl_ops;
+	return 0;
+}
+
+static int goheap_mmap_arena(struct goheap_file *gf, struct vm_area_struct *vma)
+{
+	unsigned long bytes = vma->vm_end - vma->vm_start;
+	int err;
+
+	if (vma->vm_flags & (VM_SHARED | VM_MAYSHARE))
+		return -EINVAL;
+	if (bytes % GOHEAP_ARENA_STEP || bytes > goheap_max_arena_bytes() ||
+	    !IS_ALIGNED(vma->vm_start, SZ_2M))
+		return -EINVAL;
+	err = goheap_bind(gf, vma->vm_start, bytes);
+	if (err)
+		return err;
+	/* Offsets are addresses; also for pieces that are moved before they are touched. */
+	vma->vm_pgoff = vma->vm_start >> PAGE_SHIFT;
+	vma_set_anonymous(vma);
+	return 0;
+}
+
+static int goheap_mmap(struct file *file, struct vm_area_struct *vma)
+{
+	struct goheap_file *gf = file->private_data;
+
+	if (vma->vm_pgoff == GOHEAP_OFF_ARENA >> PAGE_SHIFT)
+		return goheap_mmap_arena(gf, vma);
+	if (vma->vm_pgoff == GOHEAP_OFF_CTL >> PAGE_SHIFT)
+		return goheap_mmap_ctl(gf, vma);
+	return -EINVAL;
+}
+
+/* ---- ioctl ---------------------------------------------------------------- */
+
+/* What a newer caller knows and we do not must be nothing. */
+static int goheap_check_tail(const char __user *uptr, size_t known, size_t size)
+{
+	int zeroed;
+
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	zeroed = check_zeroed_user(uptr + known, size - known);
+	if (zeroed < 0)
+		return zeroed;
+	return zeroed ? 0 : -E2BIG;
+}
+
+/*
+ * The argument is touched for writing before the command is carried out, so that
+ * one that cannot be written later is refused while nothing has happened.
+ */
+static long goheap_ioctl(struct file *file, unsigned int nr, unsigned long uarg)
+{
+	const struct goheap_cmd *cmd = goheap_cmd_find(nr);
+	void __user *uptr = (void __user *)uarg;
+	union goheap_arg arg;
+	int err;
+
+	if (!cmd)
+		return -ENOTTY;
+	if (copy_from_user(&arg, uptr, cmd->size))
+		return -EFAULT;
+	if (arg.size < cmd->size)
+		return -EINVAL;
+	if (arg.size > cmd->size) {
+		err = goheap_check_tail(uptr, cmd->size, arg.size);
+		if (err)
+			return err;
+	}
+	if (put_user(arg.size, (u32 __user *)uptr))
+		return -EFAULT;
+	err = cmd->run(file->private_data, &arg);
+	if (copy_to_user(uptr, &arg, cmd->size))
+		return -EFAULT;
+	return err;
+}
+
+const struct file_operations goheap_fops = {
+	.owner		   = THIS_MODULE,
+	.open		   = goheap_open,
+	.release	   = goheap_release,
+	.mmap		   = goheap_mmap,
+	.get_unmapped_area = thp_get_unmapped_area,
+	.unlocked_ioctl	   = goheap_ioctl,
+	.compat_ioctl	   = compat_ptr_ioctl,
+	.llseek		   = noop_llseek,
+};
+
+struct miscdevice goheap_misc = {
+	.minor	= MISC_DYNAMIC_MINOR,
+	.name	= "goheap",
+	.fops	= &goheap_fops,
+	.groups	= goheap_total_groups,
+	.mode	= 0666,
+};

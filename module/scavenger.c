@@ -1,0 +1,345 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * When pages of idle spans are released, and how many; heap.c knows how.
+ *
+ * Age: a worker looks at all heaps twice in every limit and releases what was
+ * unused for longer than the limit, whether its process runs, sleeps or is
+ * stopped.  It only tries locks and gives each heap a bounded time, so that no
+ * process can keep it from the others.
+ *
+ * Pressure: a shrinker.  Each heap is one item on a list_lru that is aware of
+ * memory cgroups and nodes, under the cgroup of the process that mapped the
+ * arena, so that reclaim on behalf of a cgroup finds the heaps in it.  A heap
+ * stays on the list while it exists.  The list is rotated with each heap that
+ * is looked at: one heap never hides another.
+ *
+ * What the shrinker says it has is no count of pages: a constant, small enough
+ * that one pass of reclaim asks for a few MiB (reclaim takes half of what a
+ * shrinker without seeks has, in batches), and not too small to be asked in the
+ * first pass.  A true count would have a heap with much idle memory drained by
+ * the first allocation that waits.  It is told even if nothing is idle, because
+ * a scan raises the pressure generation, and that makes the library return spans
+ * which no count here can know.  What was freed is credited to the reclaimer, as
+ * far as the process's anonymous memory really became less, so that it stops when
+ * it has enough, and does not go on for ever over spans that were never touched.
+ *
+ * Demand: SCAVENGE and the files named scavenge in sysfs.  Waits for its locks.
+ */
+#include <linux/jiffies.h>
+#include <linux/list_lru.h>
+#include <linux/memcontrol.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/sched/signal.h>
+#include <linux/shrinker.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
+
+#include "compat.h"
+#include "heap.h"
+#include "trace.h"
+
+/* Hardware pages that reclaim asks for in one call: one step of releasing. */
+#define GOHEAP_SHRINK_BATCH	(SZ_2M >> PAGE_SHIFT)
+
+/* What is counted for one heap, and for more: one or two batches in a pass. */
+#define GOHEAP_SHRINK_COUNT	(2 * GOHEAP_SHRINK_BATCH)
+
+/*
+ * Reclaim for a memory cgroup does not look at what it is credited with since
+ * 6.4, and would take another batch in each of its dozen passes.  But it does
+ * not forget it either: with so many pages the rest of its passes get nothing.
+ */
+#define GOHEAP_SHRINK_ENOUGH	(4 * GOHEAP_SHRINK_BATCH)
+
+/* In one call: heaps looked at, and steps in each.  A step may free nothing. */
+#define GOHEAP_SHRINK_HEAPS	64
+#define GOHEAP_SHRINK_STEPS	64
+
+/* The worker leaves a heap after this long, and comes back in the same pass. */
+#define GOHEAP_AGE_SLICE	(HZ / 20 + 1)
+
+/* A pass this often at most, whatever the limit. */
+#define GOHEAP_AGE_MIN_MS	10
+
+static struct workqueue_struct *goheap_wq;
+static struct kmem_cache *goheap_cache;
+static struct list_lru goheap_lru;
+static struct shrinker *goheap_shrinker;
+static bool goheap_lru_ready;
+
+static void goheap_age_pass(struct work_struct *work);
+static DECLARE_DELAYED_WORK(goheap_age_work, goheap_age_pass);
+static DEFINE_MUTEX(goheap_age_lock);	/* goheap_age_on */
+static bool goheap_age_on;
+
+/* ---- releasing -------------------------------------------------------------- */
+
+/*
+ * Releases up to max_bytes.  0: done, or nothing is left that qualifies; else as
+ * goheap_release_step().
+ */
+int goheap_scavenge(struct goheap *heap, struct goheap_scav *scav)
+{
+	bool demand = scav->cause == GOHEAP_CAUSE_DEMAND;
+	struct goheap_step step = {
+		.min_age_ns = scav->min_age_ns,
+		.may_wait = demand,
+		.cause = scav->cause,
+	};
+	unsigned long end = jiffies + GOHEAP_AGE_SLICE;
+	int err;
+
+	while (scav->released_bytes < scav->max_bytes) {
+		if (demand && fatal_signal_pending(current))
+			return -EINTR;
+		if (!demand && time_after(jiffies, end))
+			return -EAGAIN;
+		err = goheap_release_step(heap, &step);
+		if (err)
+			return err == -ENOENT ? 0 : err;
+		scav->released_bytes += step.bytes;
+		cond_resched();
+	}
+	return 0;
+}
+
+/* All heaps, once.  -EAGAIN: some had to be left early. */
+int goheap_scavenge_all(struct goheap_scav *scav)
+{
+	struct goheap *heap;
+	bool again = false;
+	u32 id = 0;
+	int err = 0;
+
+	while (err != -EINTR && (heap = goheap_next(&id))) {
+		err = goheap_scavenge(heap, scav);
+		again |= err == -EAGAIN;
+		goheap_put_async(heap);
+	}
+	if (err == -EINTR)
+		return err;
+	return again ? -EAGAIN : 0;
+}
+
+/* ---- age -------------------------------------------------------------------- */
+
+static void goheap_age_trace(unsigned int pass, u64 bytes)
+{
+	trace_goheap_age_pass(pass, bytes);
+	if (READ_ONCE(goheap_gctrace) && bytes)
+		pr_info("scvg%u: %llu MB released\n", pass, bytes >> 20);
+}
+
+static void goheap_age_pass(struct work_struct *work)
+{
+	static unsigned int pass;
+	unsigned int limit_ms = READ_ONCE(goheap_scavenge_limit_ms), tries = 0;
+	struct goheap_scav scav = {
+		.cause = GOHEAP_CAUSE_AGE,
+		.min_age_ns = (u64)limit_ms * NSEC_PER_MSEC,
+		.max_bytes = U64_MAX,
+	};
+	u64 before;
+
+	if (!limit_ms)
+		return;
+	/* On as long as it makes progress; a lock that stays taken is left to the next pass. */
+	do {
+		before = scav.released_bytes;
+		if (goheap_scavenge_all(&scav) != -EAGAIN)
+			break;
+		tries = scav.released_bytes == before ? tries + 1 : 0;
+		cond_resched();
+	} while (tries < 3);
+	goheap_age_trace(pass++, scav.released_bytes);
+	goheap_age_kick();
+}
+
+/* The limit may have changed: the next pass is half a limit from now. */
+void goheap_age_kick(void)
+{
+	unsigned int limit_ms = READ_ONCE(goheap_scavenge_limit_ms);
+	unsigned int delay_ms = max_t(unsigned int, limit_ms / 2, GOHEAP_AGE_MIN_MS);
+
+	mutex_lock(&goheap_age_lock);
+	if (goheap_age_on && limit_ms)
+		mod_delayed_work(goheap_wq, &goheap_age_work, msecs_to_jiffies(delay_ms));
+	mutex_unlock(&goheap_age_lock);
+}
+
+/* ---- pressure --------------------------------------------------------------- */
+
+static unsigned long goheap_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	unsigned long nr_heaps;
+
+	/* Pairs with goheap_lru_init(): registered shrinkers may be called at once. */
+	if (!smp_load_acquire(&goheap_lru_ready))
+		return SHRINK_EMPTY;
+	/* SHRINK_EMPTY: not to be asked again until the next heap is added here. */
+	nr_heaps = list_lru_shrink_count(&goheap_lru, sc);
+	return nr_heaps ? min(nr_heaps, 2UL) * GOHEAP_SHRINK_COUNT : SHRINK_EMPTY;
+}
+
+/* Under the list's lock: the heap may be on its way out, and waiting for it. */
+static GOHEAP_LRU_ISOLATE(goheap_lru_pick, item, arg)
+{
+	struct goheap *heap = container_of(item, struct goheap, lru);
+
+	if (refcount_inc_not_zero(&heap->refs))
+		*(struct goheap **)arg = heap;
+	return LRU_ROTATE;
+}
+
+/* Releases at least @want pages of memory, if there are any idle; says how many. */
+static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want)
+{
+	struct goheap_step step = { .cause = GOHEAP_CAUSE_PRESSURE };
+	unsigned long freed = 0;
+	unsigned int i;
+
+	goheap_raise_pressure(heap);
+	trace_goheap_pressure(heap->id, goheap_pressure_events(heap), want);
+	for (i = 0; i < GOHEAP_SHRINK_STEPS && freed < want; i++) {
+		if (goheap_release_step(heap, &step))
+			break;
+		freed += step.hw_pages;
+	}
+	return freed;
+}
+
+static unsigned long goheap_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	unsigned long freed = 0, nr_heaps, nr;
+	struct goheap *heap;
+
+	/* The zap may take i_mmap_rwsem, which file systems hold while they allocate. */
+	if (!(sc->gfp_mask & __GFP_FS))
+		return SHRINK_STOP;
+	if (goheap_reclaimed() >= GOHEAP_SHRINK_ENOUGH)
+		return 0;
+	nr_heaps = min_t(unsigned long, list_lru_shrink_count(&goheap_lru, sc),
+			 GOHEAP_SHRINK_HEAPS);
+	while (nr_heaps-- && freed < sc->nr_to_scan) {
+		heap = NULL;
+		nr = 1;
+		list_lru_walk_one(&goheap_lru, sc->nid, sc->memcg, goheap_lru_pick, &heap, &nr);
+		if (!heap)
+			continue;
+		freed += goheap_shrink_heap(heap, sc->nr_to_scan - freed);
+		goheap_put_async(heap);
+	}
+	goheap_account_reclaimed(freed);
+	return freed ? freed : SHRINK_STOP;
+}
+
+/* ---- memory and membership of heaps ------------------------------------------ */
+
+struct goheap *goheap_heap_alloc(void)
+{
+	struct goheap *heap;
+
+	/* Must be _lru: makes the list of this memory cgroup, if it has none yet. */
+	heap = kmem_cache_alloc_lru(goheap_cache, &goheap_lru, GFP_KERNEL | __GFP_ZERO);
+	if (heap)
+		goheap_sysfs_init(heap);
+	return heap;
+}
+
+static void goheap_heap_free_rcu(struct rcu_head *rcu)
+{
+	kmem_cache_free(goheap_cache, container_of(rcu, struct goheap, rcu));
+}
+
+/* goheap_next() may be looking at it. */
+void goheap_heap_free(struct goheap *heap)
+{
+	call_rcu(&heap->rcu, goheap_heap_free_rcu);
+}
+
+void goheap_lru_insert(struct goheap *heap)
+{
+	goheap_lru_add(&goheap_lru, &heap->lru);
+}
+
+void goheap_lru_remove(struct goheap *heap)
+{
+	goheap_lru_del(&goheap_lru, &heap->lru);
+}
+
+void goheap_queue_work(struct work_struct *work)
+{
+	queue_work(goheap_wq, work);
+}
+
+/* ---- init and exit ------------------------------------------------------------ */
+
+static struct shrinker goheap_shrinker_ops = {
+	.count_objects	= goheap_shrink_count,
+	.scan_objects	= goheap_shrink_scan,
+	.seeks		= 0,
+	.batch		= GOHEAP_SHRINK_BATCH,
+};
+
+/* The list needs the shrinker's number, and the shrinker needs the list. */
+static int goheap_lru_init(void)
+{
+	int err;
+
+	goheap_shrinker = goheap_shrinker_new(&goheap_shrinker_ops,
+					      SHRINKER_NUMA_AWARE | SHRINKER_MEMCG_AWARE,
+					      "goheap");
+	if (!goheap_shrinker)
+		return -ENOMEM;
+	err = list_lru_init_memcg(&goheap_lru, goheap_shrinker);
+	if (err) {
+		goheap_shrinker_free(goheap_shrinker);
+		return err;
+	}
+	smp_store_release(&goheap_lru_ready, true);	/* pairs with goheap_shrink_count() */
+	return 0;
+}
+
+int goheap_scavenger_init(void)
+{
+	int err = -ENOMEM;
+
+	goheap_cache = kmem_cache_create("goheap", sizeof(struct goheap), 0, SLAB_ACCOUNT, NULL);
+	if (!goheap_cache)
+		return err;
+	goheap_wq = alloc_workqueue("goheap", WQ_UNBOUND | WQ_FREEZABLE | WQ_MEM_RECLAIM, 0);
+	if (!goheap_wq)
+		goto out_cache;
+	err = goheap_lru_init();
+	if (err)
+		goto out_wq;
+	goheap_age_on = true;
+	goheap_age_kick();
+	return 0;
+
+out_wq:
+	destroy_workqueue(goheap_wq);
+out_cache:
+	kmem_cache_destroy(goheap_cache);
+	return err;
+}
+
+/* Ends all that may hold a heap, and with it the last heaps. */
+void goheap_scavenger_stop(void)
+{
+	mutex_lock(&goheap_age_lock);
+	goheap_age_on = false;
+	mutex_unlock(&goheap_age_lock);
+	cancel_delayed_work_sync(&goheap_age_work);
+	goheap_shrinker_free(goheap_shrinker);
+	destroy_workqueue(goheap_wq);
+}
+
+/* When the last heap's memory is on its way to be freed. */
+void goheap_scavenger_free(void)
+{
+	rcu_barrier();
+	list_lru_destroy(&goheap_lru);
+	kmem_cache_destroy(goheap_cache);
+}
