@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Every option is one line of the table below.  A text that cannot be understood
+ * gets one line on stderr that names the option and what would be accepted, and
+ * changes nothing: a program must not die of its environment.
+ *
+ * The variable is read at the first malloc(), which may be before libc's own
+ * initialiser has set environ: when libgoheap is preloaded, the dynamic loader
+ * itself calls malloc() between relocation and the first constructor.  In that
+ * case environ is NULL, and the environment is found where the kernel put it:
+ * behind argv on the initial stack, whose address the loader publishes as
+ * __libc_stack_end.  In a statically linked program environ is set before
+ * anything can call malloc(), and __libc_stack_end, which is not exact there, is
+ * not looked at.  A set-user-ID program takes no options.
+ */
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include "options.h"
+#include "sys.h"
+
+struct ghu_options ghu_options;
+
+/* Longer than any option; longer ones are cut off in messages. */
+#define TEXT_MAX	64
+
+struct option_def {
+	const char *name;
+	unsigned int *value;
+	unsigned int def, min, max;
+	const char *const *words;	/* the values' names, or NULL if they are numbers */
+	const char *unit;
+	const char *doc;
+};
+
+static const char *const backend_words[] = { "auto", "device", "embedded", NULL };
+
+static const struct option_def option_table[] = {
+	{ "backend", &ghu_options.backend,
+	  GHU_BACKEND_AUTO, GHU_BACKEND_AUTO, GHU_BACKEND_EMBEDDED, backend_words,
+	  "auto, device or embedded", "where spans come from" },
+	{ "gctrace", &ghu_options.gctrace, 0, 0, 1, NULL,
+	  "0 or 1", "print a line for each scavenging that released something" },
+	{ "scavenge", &ghu_options.scavenge, 0, 0, 1, NULL,
+	  "0 or 1", "embedded backend: release memory after 20 ms instead of 5 minutes" },
+};
+
+#define NR_OPTIONS	(sizeof(option_table) / sizeof(option_table[0]))
+
+static const struct option_def *find_option(const char *name, size_t len)
+{
+	for (size_t i = 0; i < NR_OPTIONS; i++) {
+		const struct option_def *o = &option_table[i];
+
+		if (strlen(o->name) == len && !memcmp(o->name, name, len))
+			return o;
+	}
+	return NULL;
+}
+
+/* Copies the first len bytes of text into buf, for a message. */
+static const char *cut(char buf[TEXT_MAX], const char *text, size_t len)
+{
+	if (len > TEXT_MAX - 1)
+		len = TEXT_MAX - 1;
+	memcpy(buf, text, len);
+	buf[len] = '\0';
+	return buf;
+}
+
+/* The names of all options. */
+static void list_options(char *buf, size_t size)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < NR_OPTIONS; i++) {
+		const char *parts[] = { i ? ", " : "", option_table[i].name };
+
+		for (size_t k = 0; k < 2; k++) {
+			size_t n = strlen(parts[k]);
+
+			if (len + n >= size)
+				return;
+			memcpy(buf + len, parts[k], n + 1);
+			len += n;
+		}
+	}
+}
+
+static void complain_name(const char *name, size_t len)
+{
+	char buf[TEXT_MAX], known[NR_OPTIONS * TEXT_MAX];
+
+	list_options(known, sizeof(known));
+	ghu_print("goheap: GOHEAPDEBUG: unknown option '%s' ignored; known are %s\n",
+		  cut(buf, name, len), known);
+}
+
+static void complain_value(const struct option_def *o, const char *value, size_t len)
+{
+	char buf[TEXT_MAX];
+
+	ghu_print("goheap: GOHEAPDEBUG: %s=%s ignored; %s takes %s (%s)\n",
+		  o->name, cut(buf, value, len), o->name, o->unit, o->doc);
+}
+
+static bool parse_word(const struct option_def *o, const char *text, size_t len, unsigned int *v)
+{
+	for (*v = 0; o->words[*v]; ++*v)
+		if (strlen(o->words[*v]) == len && !memcmp(o->words[*v], text, len))
+			return true;
+	return false;
+}
+
+static bool parse_number(const struct option_def *o, const char *text, size_t len, unsigned int *v)
+{
+	if (!len || len > 9)
+		return false;
+	*v = 0;
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] < '0' || text[i] > '9')
+			return false;
+		*v = *v * 10 + (unsigned int)(text[i] - '0');
+	}
+	return *v >= o->min && *v <= o->max;
+}
+
+static void parse_option(const char *text, size_t len)
+{
+	const char *eq = memchr(text, '=', len);
+	size_t name_len = eq ? (size_t)(eq - text) : len;
+	const char *value = eq ? eq + 1 : "";
+	size_t value_len = eq ? len - name_len - 1 : 0;
+	const struct option_def *o = find_option(text, name_len);
+	unsigned int v;
+
+	if (!o)
+		complain_name(text, name_len);
+	else if (o->words ? parse_word(o, value, value_len, &v)
+			  : parse_number(o, value, value_len, &v))
+		*o->value = v;
+	else
+		complain_value(o, value, value_len);
+}
+
+void ghu_options_parse(const char *text)
+{
+	while (*text) {
+		size_t len = strcspn(text, ",");
+
+		if (len)
+			parse_option(text, len);
+		text += len;
+		if (*text == ',')
+			text++;
+	}
+}
+
+extern char **__environ __attribute__((weak));
+extern void *__libc_stack_end __attribute__((weak));
+
+/* argc, argv[0..argc-1], NULL, envp[], NULL: as the kernel left it. */
+static char **initial_environ(void)
+{
+	char **stack = &__libc_stack_end ? __libc_stack_end : NULL;
+	unsigned long argc;
+
+	if (!stack)
+		return NULL;
+	argc = (unsigned long)stack[0];
+	if (argc > 1UL << 20 || stack[1 + argc])
+		return NULL;
+	return stack + 1 + argc + 1;
+}
+
+static const char *find_variable(char **env, const char *name)
+{
+	size_t len = strlen(name);
+
+	for (; env && *env; env++)
+		if (!strncmp(*env, name, len) && (*env)[len] == '=')
+			return *env + len + 1;
+	return NULL;
+}
+
+void ghu_options_init(void)
+{
+	char **env = &__environ ? __environ : NULL;
+	const char *text;
+
+	for (size_t i = 0; i < NR_OPTIONS; i++)
+		*option_table[i].value = option_table[i].def;
+	if (getauxval(AT_SECURE))
+		return;
+	text = find_variable(env ? env : initial_environ(), "GOHEAPDEBUG");
+	if (text)
+		ghu_options_parse(text);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * Options, from the environment variable GOHEAPDEBUG: name=value,name=value.
+ */
+#ifndef GHU_OPTIONS_H
+#define GHU_OPTIONS_H
+
+#include <stdint.h>
+
+enum ghu_option_backend {
+	GHU_BACKEND_AUTO,
+	GHU_BACKEND_DEVICE,
+	GHU_BACKEND_EMBEDDED,
+};
+
+struct ghu_options {
+	unsigned int backend;	/* enum ghu_option_backend */
+	unsigned int gctrace;
+	unsigned int scavenge;
+};
+
+extern struct ghu_options ghu_options;
+
+/* Reads the environment once; complains about what it does not understand, and goes on. */
+void ghu_options_init(void);
+/* The same for a given text. */
+void ghu_options_parse(const char *text);
+
+#endif

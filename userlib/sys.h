@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * What the library needs of the system, without libc: raw system calls (no
+ * errno, no cancellation, no interposers), a lock, and the way out.
+ */
+#ifndef GHU_SYS_H
+#define GHU_SYS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define ghu_likely(x)	__builtin_expect(!!(x), 1)
+#define ghu_unlikely(x)	__builtin_expect(!!(x), 0)
+#define ghu_noinline	__attribute__((noinline, cold))
+#define ghu_export	__attribute__((visibility("default")))
+
+/*
+ * A lock of four bytes: 0 free, 1 held, 2 held with waiters.  Spins briefly,
+ * then sleeps on a futex.  All-zero bytes are a free lock.  Not recursive.
+ */
+struct ghu_lock {
+	uint32_t word;
+};
+void ghu_lock_slow(struct ghu_lock *l);
+void ghu_unlock_slow(struct ghu_lock *l);
+
+static inline void ghu_lock(struct ghu_lock *l)
+{
+	uint32_t free = 0;
+
+	if (!__atomic_compare_exchange_n(&l->word, &free, 1, false,
+					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		ghu_lock_slow(l);
+}
+
+static inline void ghu_unlock(struct ghu_lock *l)
+{
+	if (__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) == 2)
+		ghu_unlock_slow(l);
+}
+
+/*
+ * The system call nr with up to six arguments; a negative errno on failure.
+ * Unused arguments may hold anything.
+ */
+long ghu_syscall(long nr, long a, long b, long c, long d, long e, long f);
+
+/* mmap(), munmap(), mprotect(), madvise(): the address, or 0, or a negative errno. */
+long ghu_mmap(uintptr_t hint, size_t bytes, int prot, int flags, int fd, uint64_t off);
+long ghu_munmap(uintptr_t addr, size_t bytes);
+long ghu_mprotect(uintptr_t addr, size_t bytes, int prot);
+long ghu_madvise(uintptr_t addr, size_t bytes, int advice);
+/* What ghu_mmap() returned is an error number, not an address. */
+static inline bool ghu_is_err(long ret)
+{
+	return (unsigned long)ret >= (unsigned long)-4095L;
+}
+
+/* Anonymous private zeroed memory for metadata, never returned; NULL if there is none. */
+void *ghu_sys_alloc(size_t bytes);
+/* The same, without commitment (MAP_NORESERVE): for tables used sparsely. */
+void *ghu_sys_reserve(size_t bytes);
+
+/* The hardware's page size, checked; fatal if it makes no sense. */
+size_t ghu_phys_page_size(void);
+
+/* Writes "fatal error: WHAT\n" or "fatal error: WHAT: 0xADDR\n" to stderr and aborts.  Allocates nothing. */
+void ghu_fatal(const char *what) __attribute__((noreturn));
+void ghu_fatal_addr(const char *what, uintptr_t addr) __attribute__((noreturn));
+/* Formats %s %d %u %lu %zu %lx %p %% into a small buffer and writes it to fd 2.  Allocates nothing. */
+void ghu_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* CLOCK_MONOTONIC. */
+uint64_t ghu_now_ns(void);
+
+#endif
