@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/* The functions of goheap.h. */
+#include <goheap.h>
+#include "mcache.h"
+#include "sweep.h"
+
+ghu_export const char *goheap_version(void)
+{
+	return GOHEAP_VERSION;
+}
+
+ghu_export const char *goheap_backend(void)
+{
+	return ghu_backend_name();
+}
+
+ghu_export size_t goheap_good_size(size_t size)
+{
+	if (size <= GHU_MAX_SMALL_SIZE)
+		return ghu_classes[ghu_size_to_class(size)].size;
+	if (size > SIZE_MAX - GHU_PAGE_SIZE)
+		return size;
+	return ghu_pages_for(size) << GHU_PAGE_SHIFT;
+}
+
+ghu_export size_t goheap_inuse_bytes(void)
+{
+	return __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
+}
+
+ghu_export void goheap_flush(void)
+{
+	ghu_mcache_flush();
+	ghu_sweep_start();
+	ghu_sweep_finish();
+}
+
+ghu_export size_t goheap_scavenge(size_t max_bytes)
+{
+	return ghu_backend_scavenge(max_bytes);
+}

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * A large object is a span of the page heap of its own, class 0, with one state
+ * byte.  Nothing is cached here: the backend keeps short runs that were freed.
+ *
+ * Freeing exchanges the state byte, so that of two frees of the same object one
+ * finds it FREE, however close they are.
+ */
+#include "large.h"
+#include "sweep.h"
+
+void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
+{
+	size_t npages = ghu_pages_for(size);
+	struct ghu_mspan *s;
+
+	ghu_sweep_deduct_credit(npages);
+	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0);
+	if (!s)
+		return NULL;
+	ghu_sweep_allocated(npages);
+	*needzero = s->needzero;
+	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELEASE);
+	return (void *)s->base;
+}
+
+bool ghu_large_free(struct ghu_mspan *s)
+{
+	if (__atomic_exchange_n(ghu_states(s), GHU_OBJ_FREE, __ATOMIC_ACQ_REL) != GHU_OBJ_LIVE)
+		return false;
+	__atomic_store_n(&s->where, GHU_SPAN_IS_DEAD, __ATOMIC_RELEASE);
+	ghu_mspan_destroy(s);
+	return true;
+}
+
+bool ghu_large_resize(struct ghu_mspan *s, size_t size)
+{
+	size_t npages = ghu_pages_for(size);
+	bool needzero;
+
+	if (npages == s->npages)
+		return true;
+	if (ghu_span_resize(s->base, s->npages, npages, &needzero))
+		return false;
+	__atomic_fetch_add(&ghu_pages_inuse, npages - s->npages, __ATOMIC_RELAXED);
+	s->npages = npages;
+	return true;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/* Objects of more than 32 KiB, or of alignment above 8 KiB: a span each. */
+#ifndef GHU_LARGE_H
+#define GHU_LARGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include "mspan.h"
+
+#pragma GCC visibility push(hidden)
+
+/* align: a power of two.  *needzero: it may hold old data.  NULL: no memory. */
+void *ghu_large_alloc(size_t size, size_t align, bool *needzero);
+/* Of a LARGE span.  False: its object is not live. */
+bool ghu_large_free(struct ghu_mspan *s);
+/* Grows or shrinks the object where it is.  False: it cannot be. */
+bool ghu_large_resize(struct ghu_mspan *s, size_t size);
+
+#pragma GCC visibility pop
+
+#endif

@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * The malloc family: entry points, the checks of what programs hand in, and errno.
+ *
+ * malloc() of up to 32 KiB takes an object from the thread's window.  free() finds the
+ * span of the address, divides to get the object, and stores FREE over LIVE in its
+ * state byte; it is the same for every thread, and needs to know nothing of the
+ * thread's own.  Everything else is out of line.
+ *
+ * A free() that is wrong is found here, always: a state byte that is not LIVE, an
+ * address that is not the start of an object, or that is in no span.  It ends the
+ * program, with the address.
+ *
+ * Of size 0 malloc() returns an object like any other, distinct and to be freed.
+ * realloc() to 0 frees, as the C library's does.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include "large.h"
+#include "mcache.h"
+#include "mcentral.h"
+#include "pagemap.h"
+#include "sweep.h"
+
+/* Addresses of objects must be subtractable. */
+#define MAX_SIZE	((size_t)PTRDIFF_MAX)
+
+/* ---- allocation ---- */
+
+static void *alloc_large(size_t size, size_t align, bool *needzero)
+{
+	void *p = size <= MAX_SIZE ? ghu_large_alloc(size, align, needzero) : NULL;
+
+	if (!p)
+		errno = ENOMEM;
+	return p;
+}
+
+static __attribute__((noinline)) void *malloc_slow(size_t sizeclass)
+{
+	void *p = ghu_mcache_refill(sizeclass);
+
+	if (ghu_unlikely(!p))
+		errno = ENOMEM;
+	return p;
+}
+
+static __attribute__((noinline)) void *malloc_refill(size_t sizeclass)
+{
+	void *p = ghu_mcache_reopen(sizeclass);
+
+	return ghu_likely(p) ? p : malloc_slow(sizeclass);
+}
+
+static __attribute__((noinline)) void *malloc_medium(size_t size)
+{
+	size_t sizeclass;
+	bool needzero;
+
+	if (ghu_unlikely(size > GHU_MAX_SMALL_SIZE))
+		return alloc_large(size, 0, &needzero);
+	sizeclass = ghu_size_to_class(size);
+	if (ghu_likely(ghu_mcache->windows[sizeclass].free))
+		return ghu_window_take(&ghu_mcache->windows[sizeclass]);
+	return malloc_refill(sizeclass);
+}
+
+ghu_export void *malloc(size_t size)
+{
+	struct ghu_window *w;
+	size_t sizeclass;
+
+	if (ghu_unlikely(size > GHU_SMALL_SIZE_MAX))
+		return malloc_medium(size);
+	sizeclass = ghu_size_to_class(size);
+	w = &ghu_mcache->windows[sizeclass];
+	if (ghu_unlikely(!w->free))
+		return malloc_refill(sizeclass);
+	return ghu_window_take(w);
+}
+
+ghu_export void *calloc(size_t n, size_t size)
+{
+	bool needzero;
+	size_t bytes;
+	void *p;
+
+	if (ghu_unlikely(__builtin_mul_overflow(n, size, &bytes)))
+		bytes = SIZE_MAX;
+	if (bytes > GHU_MAX_SMALL_SIZE) {
+		p = alloc_large(bytes, 0, &needzero);
+	} else {
+		size_t sizeclass = ghu_size_to_class(bytes);
+
+		p = ghu_mcache_alloc(sizeclass);
+		if (ghu_unlikely(!p))
+			errno = ENOMEM;
+		needzero = !ghu_mcache_last_zero(sizeclass);
+	}
+	return p && needzero ? memset(p, 0, bytes) : p;
+}
+
+/* A class whose objects are all aligned, as spans begin at pages; 0: none. */
+static size_t aligned_class(size_t size, size_t align)
+{
+	if (size > GHU_MAX_SMALL_SIZE || align > GHU_PAGE_SIZE)
+		return 0;
+	for (size_t c = ghu_size_to_class(size); c < GHU_NUM_CLASSES; c++)
+		if (!(ghu_classes[c].size & (align - 1)))
+			return c;
+	return 0;
+}
+
+/* align is a power of two.  NULL: no memory; errno is as it was. */
+static void *alloc_aligned(size_t size, size_t align)
+{
+	size_t sizeclass = aligned_class(size, align);
+	bool needzero;
+
+	if (sizeclass)
+		return ghu_mcache_alloc(sizeclass);
+	if (size > MAX_SIZE || align > MAX_SIZE)
+		return NULL;
+	return ghu_large_alloc(size ? size : 1, align, &needzero);
+}
+
+static bool is_power_of_two(size_t n)
+{
+	return n && !(n & (n - 1));
+}
+
+static void *alloc_aligned_errno(size_t size, size_t align)
+{
+	void *p;
+
+	if (!is_power_of_two(align)) {
+		errno = EINVAL;
+		return NULL;
+	}
+	p = alloc_aligned(size, align);
+	if (!p)
+		errno = ENOMEM;
+	return p;
+}
+
+ghu_export int posix_memalign(void **out, size_t align, size_t size)
+{
+	void *p;
+
+	if (!is_power_of_two(align) || align < sizeof(void *))
+		return EINVAL;
+	p = alloc_aligned(size, align);
+	if (!p)
+		return ENOMEM;
+	*out = p;
+	return 0;
+}
+
+ghu_export void *aligned_alloc(size_t align, size_t size)
+{
+	return alloc_aligned_errno(size, align);
+}
+
+/* By tradition rounds an alignment up that is no power of two. */
+ghu_export void *memalign(size_t align, size_t size)
+{
+	size_t power = 1;
+
+	while (power < align && power <= MAX_SIZE)
+		power <<= 1;
+	return alloc_aligned_errno(size, power);
+}
+
+ghu_export void *valloc(size_t size)
+{
+	return alloc_aligned_errno(size, ghu_phys_page_size());
+}
+
+ghu_export void *pvalloc(size_t size)
+{
+	size_t page = ghu_phys_page_size();
+
+	if (size > MAX_SIZE - page) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return alloc_aligned_errno(size ? (size + page - 1) & ~(page - 1) : page, page);
+}
+
+/* ---- what programs hand in ---- */
+
+static bool find_object(const struct ghu_mspan *s, uintptr_t addr, uint32_t *index)
+{
+	*index = 0;
+	if (!ghu_mspan_class(s))
+		return addr == s->base;
+	return ghu_object_index(s->divmul, (uint32_t)(addr - s->base), index);
+}
+
+/* The span of a live object, or no return. */
+static struct ghu_mspan *must_find(const void *p, const char *complaint)
+{
+	uintptr_t addr = (uintptr_t)p;
+	struct ghu_mspan *s = ghu_pagemap_lookup(addr);
+	uint32_t index;
+	uint8_t state;
+
+	if (ghu_unlikely(!s || !find_object(s, addr, &index)))
+		ghu_fatal_addr(complaint, addr);
+	state = ghu_state(&ghu_states(s)[index]);
+	if (ghu_unlikely(state != GHU_OBJ_LIVE && state != GHU_OBJ_WATCH))
+		ghu_fatal_addr(complaint, addr);
+	return s;
+}
+
+static size_t object_bytes(const struct ghu_mspan *s)
+{
+	return s->elemsize ? s->elemsize : s->npages << GHU_PAGE_SHIFT;
+}
+
+static ghu_noinline void free_bad(const struct ghu_mspan *s, uintptr_t addr, uint32_t index)
+{
+	if (s && (s == &ghu_mspan_gone || ghu_state(&ghu_states(s)[index]) == GHU_OBJ_FREE))
+		ghu_fatal_addr("free: double free", addr);
+	ghu_fatal_addr("free: invalid pointer", addr);
+}
+
+static bool free_object(struct ghu_mspan *s, uint32_t index)
+{
+	if (!ghu_mspan_class(s))
+		return ghu_large_free(s);
+	return ghu_state(&ghu_states(s)[index]) == GHU_OBJ_WATCH &&
+	       ghu_mcentral_free_watched(s, index);
+}
+
+static __attribute__((noinline)) void free_slow(uintptr_t addr)
+{
+	struct ghu_mspan *s = ghu_pagemap_get(addr);
+	uint32_t index;
+
+	if (!addr)
+		return;
+	if (!s || s == &ghu_mspan_gone)
+		free_bad(s, addr, 0);
+	if (!find_object(s, addr, &index))
+		free_bad(NULL, addr, 0);
+	if (!free_object(s, index))
+		free_bad(s, addr, index);
+}
+
+ghu_export void free(void *p)
+{
+	uintptr_t addr = (uintptr_t)p;
+	struct ghu_mspan *s = ghu_pagemap_get(addr);
+	uint32_t index;
+	uint8_t *state;
+
+	if (ghu_likely(s && ghu_object_index(s->divmul, (uint32_t)(addr - s->base), &index))) {
+		state = &ghu_states(s)[index];
+		if (ghu_likely(ghu_state(state) == GHU_OBJ_LIVE)) {
+			__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+			return;
+		}
+	}
+	free_slow(addr);
+}
+
+ghu_export size_t malloc_usable_size(void *p)
+{
+	return p ? object_bytes(must_find(p, "malloc_usable_size: invalid pointer")) : 0;
+}
+
+/* ---- realloc ---- */
+
+/* Whether the object can stay: not too small, not twice what is needed, or made so in place. */
+static bool resize_in_place(struct ghu_mspan *s, size_t size)
+{
+	size_t have = object_bytes(s);
+
+	if (ghu_mspan_class(s))
+		return size <= have && (size > have / 2 || have <= 16);
+	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && ghu_large_resize(s, size);
+}
+
+ghu_export void *realloc(void *p, size_t size)
+{
+	struct ghu_mspan *s;
+	size_t have;
+	void *new;
+
+	if (!p)
+		return malloc(size);
+	s = must_find(p, "realloc: invalid pointer");
+	if (!size) {
+		free(p);
+		return NULL;
+	}
+	have = object_bytes(s);
+	if (resize_in_place(s, size))
+		return p;
+	new = malloc(size);
+	if (!new)
+		return NULL;
+	memcpy(new, p, have < size ? have : size);
+	free(p);
+	return new;
+}
+
+ghu_export void *reallocarray(void *p, size_t n, size_t size)
+{
+	size_t bytes;
+
+	if (__builtin_mul_overflow(n, size, &bytes)) {
+		errno = ENOMEM;
+		return NULL;
+	}
+	return realloc(p, bytes);
+}
+
+/* ---- malloc.h ---- */
+
+ghu_export int malloc_trim(size_t pad)
+{
+	(void)pad;
+	ghu_mcache_flush();
+	ghu_sweep_start();
+	ghu_sweep_finish();
+	return ghu_backend_scavenge(SIZE_MAX) > 0;
+}

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * What happens when a window is empty, and the life of a thread's cache.
+ *
+ * The next window is the same one again, if an object was freed there; or the next
+ * one of the same span; then one of the oldest span in the ring, if an object was freed
+ * there meanwhile; then one of a span of mcentral's.  So a thread that frees what it
+ * allocates goes round among spans that it owns, and nobody has to be told of its
+ * frees, nor of those that others do in them.  The oldest span is let go, when it is
+ * found full, once the thread owns more than it should.
+ *
+ * A thread's cache is made at its first malloc(), and is given up by the destructor
+ * of a pthread key.  Destructors that run later, and libc itself, may still call
+ * malloc(): they, and threads for which there is no memory for a cache, use one that
+ * is shared and has a lock.
+ *
+ * fork() leaves caches behind whose threads do not exist in the child.  Their spans
+ * are handed to mcentral when the child first needs a span from there; that is
+ * found out by walking all records, so it does not matter what those threads were
+ * about.
+ *
+ * Lock order: shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
+ */
+#include <pthread.h>
+#include "fixalloc.h"
+#include "mcache.h"
+#include "mcentral.h"
+#include "pagemap.h"
+#include "sweep.h"
+
+/* What all threads together may own, and what one may, be they few or many. */
+#define OWN_PAGES_TOTAL	1024u
+#define OWN_PAGES_MAX	128u
+#define OWN_PAGES_MIN	16u
+/* Pages taken from mcentral before the sweeper hears of them. */
+#define TELL_PAGES	32u
+/* Classes that are looked at for one that has a span to spare. */
+#define LET_GO_LOOKS	8u
+
+/* Never written, because their windows are empty. */
+static const struct ghu_mcache no_cache;	/* of a thread that has none yet */
+static const struct ghu_mcache gone_cache;	/* of one that had one */
+
+__thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-exec"))) =
+	(struct ghu_mcache *)&no_cache;
+
+static struct ghu_mcache shared;
+static struct ghu_lock shared_lock;
+
+static struct ghu_lock caches_lock;
+static struct ghu_fixalloc cachealloc;	/* under caches_lock, like what follows */
+static struct ghu_mcache *caches;
+static pthread_key_t key;
+static bool key_made;
+
+static unsigned int nr_caches;
+static size_t own_pages_limit = OWN_PAGES_MAX;	/* for each */
+static uint64_t swept_pressure;		/* the generation that began a sweep cycle last */
+static bool orphans;			/* there may be spans of dead caches */
+
+/* ---- windows and the ring ---- */
+
+/* Makes a window of a span, in which those objects are free, the one to allocate from. */
+static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
+		       unsigned int w, uint64_t free)
+{
+	struct ghu_window *win = &mc->windows[sizeclass];
+
+	mc->spans[sizeclass] = s;
+	s->window = (uint8_t)w;
+	win->free = free;
+	win->states = ghu_states(s) + 64 * w;
+	win->elemsize = s->elemsize;
+	win->base = s->base + (uintptr_t)64 * w * s->elemsize;
+}
+
+static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
+			 unsigned int w, uint64_t free)
+{
+	set_window(mc, sizeclass, s, w, free);
+	mc->zero[sizeclass] = w >= s->fresh && !s->needzero;
+	if (w >= s->fresh)
+		s->fresh = (uint8_t)(w + 1);
+	return ghu_window_take(&mc->windows[sizeclass]);
+}
+
+/* Opens the next window of a span that has a free object, around to the one it stands on. */
+static void *sweep_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
+{
+	unsigned int nwindows = ghu_classes[sizeclass].nwindows, w = s->window;
+
+	for (unsigned int i = 0; i < nwindows; i++) {
+		uint64_t free;
+
+		w = w + 1 < nwindows ? w + 1 : 0;
+		free = ghu_match64(ghu_states(s) + 64 * w, GHU_OBJ_FREE);
+		if (free)
+			return open_window(mc, sizeclass, s, w, free);
+	}
+	return NULL;
+}
+
+/* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
+static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *s = mc->spans[sizeclass], *oldest = s->next;
+
+	s->next = oldest->next;
+	mc->owned_pages -= oldest->npages;
+	ghu_mcentral_uncache_span(oldest);
+}
+
+static bool owns_too_much(const struct ghu_mcache *mc)
+{
+	return mc->owned_pages >= __atomic_load_n(&own_pages_limit, __ATOMIC_RELAXED);
+}
+
+/* Another class gives up a span if it has two, a different one each time. */
+static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
+{
+	for (unsigned int i = 0; i < LET_GO_LOOKS; i++) {
+		size_t c = mc->victim = mc->victim % (GHU_NUM_CLASSES - 1) + 1;
+
+		if (c != sizeclass && mc->spans[c] && mc->spans[c]->next != mc->spans[c]) {
+			let_go_oldest(mc, c);
+			return true;
+		}
+	}
+	return false;
+}
+
+/* Whether others made room for one more span of the class. */
+static bool others_let_go(struct ghu_mcache *mc, size_t sizeclass)
+{
+	while (owns_too_much(mc))
+		if (!let_go_of_another(mc, sizeclass))
+			return false;
+	return true;
+}
+
+/*
+ * Tries the oldest span of the ring.  If it is full, it is let go once the thread owns
+ * too much; but every fourth time it may stay if other classes can do with less, so
+ * that in the end spans are where they are needed.
+ */
+static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *s = mc->spans[sizeclass]->next;
+	void *p = sweep_owned(mc, sizeclass, s);
+
+	if (p)
+		return p;
+	if (owns_too_much(mc) && (++mc->turns % 4 || !others_let_go(mc, sizeclass)))
+		let_go_oldest(mc, sizeclass);
+	else
+		set_window(mc, sizeclass, s, s->window, 0);
+	return NULL;
+}
+
+/* Tells the sweeper now and then, for all threads write the same word. */
+static void count_taken(struct ghu_mcache *mc, size_t npages)
+{
+	mc->taken_pages += npages;
+	if (mc->taken_pages < TELL_PAGES)
+		return;
+	ghu_sweep_allocated(mc->taken_pages);
+	mc->taken_pages = 0;
+}
+
+/* A span from mcentral, which has a free object, becomes the one to allocate from. */
+static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
+{
+	struct ghu_mspan *current = mc->spans[sizeclass];
+
+	s->next = current ? current->next : s;
+	if (current)
+		current->next = s;
+	mc->owned_pages += s->npages;
+	count_taken(mc, s->npages);
+	return sweep_owned(mc, sizeclass, s);
+}
+
+static void release_class(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *first = mc->spans[sizeclass], *s = first, *next;
+
+	mc->spans[sizeclass] = NULL;
+	mc->windows[sizeclass] = (struct ghu_window){ 0 };
+	while (s) {
+		next = s->next;
+		mc->owned_pages -= s->npages;
+		ghu_mcentral_uncache_span(s);
+		s = next == first ? NULL : next;
+	}
+}
+
+static void release_all(struct ghu_mcache *mc)
+{
+	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
+		release_class(mc, i);
+}
+
+/* ---- what fork() left behind ---- */
+
+/* Spans of dead caches go to mcentral; the empty ones are returned, linked. */
+static struct ghu_mspan *adopt_spans(void)
+{
+	struct ghu_mspan_iter it = { 0 };
+	struct ghu_mspan *s, *dead = NULL;
+
+	ghu_lock(&ghu_mspan_lock);
+	while ((s = ghu_mspan_iterate(&it))) {
+		if (ghu_mspan_where(s) != GHU_SPAN_IS_OWNED || !s->owner->dead)
+			continue;
+		s = ghu_mcentral_take_back(s);
+		if (s) {
+			s->next = dead;
+			dead = s;
+		}
+	}
+	ghu_unlock(&ghu_mspan_lock);
+	return dead;
+}
+
+static void count_cache(int change)
+{
+	size_t limit;
+
+	nr_caches += (unsigned int)change;
+	limit = OWN_PAGES_TOTAL / (nr_caches ? nr_caches : 1);
+	if (limit > OWN_PAGES_MAX)
+		limit = OWN_PAGES_MAX;
+	if (limit < OWN_PAGES_MIN)
+		limit = OWN_PAGES_MIN;
+	__atomic_store_n(&own_pages_limit, limit, __ATOMIC_RELAXED);
+}
+
+static void unlink_cache(struct ghu_mcache *mc)
+{
+	if (mc->next)
+		mc->next->prev = mc->prev;
+	if (mc->prev)
+		mc->prev->next = mc->next;
+	else
+		caches = mc->next;
+	ghu_fixalloc_free(&cachealloc, mc);
+	count_cache(-1);
+}
+
+static ghu_noinline void adopt_orphans(void)
+{
+	struct ghu_mspan *dead = NULL, *next_dead;
+	struct ghu_mcache *mc, *next;
+
+	ghu_lock(&caches_lock);
+	if (orphans) {
+		dead = adopt_spans();
+		for (mc = caches; mc; mc = next) {
+			next = mc->next;
+			if (mc->dead)
+				unlink_cache(mc);
+		}
+		__atomic_store_n(&orphans, false, __ATOMIC_RELAXED);
+	}
+	ghu_unlock(&caches_lock);
+	for (; dead; dead = next_dead) {
+		next_dead = dead->next;
+		ghu_mspan_destroy(dead);
+	}
+}
+
+/* ---- refill ---- */
+
+/* Under memory pressure, what the thread keeps goes back, once for each time. */
+static void heed_pressure(struct ghu_mcache *mc)
+{
+	uint64_t now = ghu_backend_pressure();
+
+	if (ghu_likely(now == mc->pressure))
+		return;
+	mc->pressure = now;
+	release_all(mc);
+	if (__atomic_exchange_n(&swept_pressure, now, __ATOMIC_RELAXED) != now)
+		ghu_sweep_start();
+}
+
+/* Getting the first span of all may call malloc(), and so come here a second time. */
+static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *s;
+
+	if (ghu_unlikely(__atomic_load_n(&orphans, __ATOMIC_RELAXED)))
+		adopt_orphans();
+	heed_pressure(mc);
+	s = ghu_mcentral_cache_span(sizeclass, mc);
+	return s ? insert_in_ring(mc, sizeclass, s) : NULL;
+}
+
+static void *refill(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *s = mc->spans[sizeclass];
+	bool second = s && ghu_mcache_wants_second(sizeclass, s);
+	void *p = NULL;
+
+	if (s && !second)
+		p = sweep_owned(mc, sizeclass, s);
+	if (!p && s && s->next != s)
+		p = next_in_ring(mc, sizeclass);
+	if (!p)
+		p = refill_from_central(mc, sizeclass);
+	/* It can do without. */
+	if (!p && second && mc->spans[sizeclass])
+		p = sweep_owned(mc, sizeclass, s);
+	return p;
+}
+
+/* ---- caches of threads ---- */
+
+static void thread_exit(void *arg)
+{
+	struct ghu_mcache *mc = arg;
+
+	ghu_mcache = (struct ghu_mcache *)&gone_cache;
+	release_all(mc);
+	ghu_lock(&caches_lock);
+	unlink_cache(mc);
+	ghu_unlock(&caches_lock);
+}
+
+static struct ghu_mcache *make_cache(void)
+{
+	struct ghu_mcache *mc = NULL;
+
+	ghu_lock(&caches_lock);
+	if (!key_made) {
+		if (pthread_key_create(&key, thread_exit))
+			goto unlock;
+		ghu_fixalloc_init(&cachealloc, sizeof(*mc), NULL, NULL, NULL);
+		key_made = true;
+	}
+	mc = ghu_fixalloc_alloc(&cachealloc);
+	if (!mc)
+		goto unlock;
+	mc->next = caches;
+	if (caches)
+		caches->prev = mc;
+	caches = mc;
+	count_cache(1);
+unlock:
+	ghu_unlock(&caches_lock);
+	return mc;
+}
+
+/* pthread_setspecific() may call calloc(), for which the cache is in place by then. */
+static bool attach_thread(void)
+{
+	struct ghu_mcache *mc;
+
+	if (ghu_mcache == &gone_cache)
+		return false;
+	mc = make_cache();
+	if (!mc)
+		return false;
+	mc->pressure = ghu_backend_pressure();
+	ghu_mcache = mc;
+	pthread_setspecific(key, mc);
+	return true;
+}
+
+/* The library must be initialised: that calls malloc(). */
+static void *alloc_shared(size_t sizeclass)
+{
+	struct ghu_window *win = &shared.windows[sizeclass];
+	void *p;
+
+	ghu_lock(&shared_lock);
+	p = win->free ? ghu_window_take(win) : refill(&shared, sizeclass);
+	ghu_unlock(&shared_lock);
+	return p;
+}
+
+static ghu_noinline void *refill_without_cache(size_t sizeclass)
+{
+	ghu_backend_pressure();
+	return attach_thread() ? refill(ghu_mcache, sizeclass) : alloc_shared(sizeclass);
+}
+
+/* A thread without a cache owns no spans. */
+void *ghu_mcache_refill(size_t sizeclass)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+
+	if (ghu_unlikely(!mc->spans[sizeclass]) && (mc == &no_cache || mc == &gone_cache))
+		return refill_without_cache(sizeclass);
+	return refill(mc, sizeclass);
+}
+
+void ghu_mcache_flush(void)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+
+	if (mc != &no_cache && mc != &gone_cache)
+		release_all(mc);
+	ghu_lock(&shared_lock);
+	release_all(&shared);
+	ghu_unlock(&shared_lock);
+}
+
+/* ---- fork ---- */
+
+void ghu_front_fork_prepare(void)
+{
+	ghu_lock(&shared_lock);
+	ghu_lock(&caches_lock);
+	ghu_lock(&ghu_mspan_lock);
+	ghu_mcentral_lock_all();
+	ghu_lock(&ghu_pagemap_lock);
+}
+
+void ghu_front_fork_parent(void)
+{
+	ghu_unlock(&ghu_pagemap_lock);
+	ghu_mcentral_unlock_all();
+	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&caches_lock);
+	ghu_unlock(&shared_lock);
+}
+
+void ghu_front_fork_child(void)
+{
+	for (struct ghu_mcache *mc = caches; mc; mc = mc->next) {
+		if (mc == ghu_mcache)
+			continue;
+		mc->dead = true;
+		orphans = true;
+	}
+	ghu_front_fork_parent();
+}

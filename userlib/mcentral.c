@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * The spans of a class that no thread owns, in a ring.  free() tells nobody that it
+ * freed an object in one of them: it stores FREE, as always.  Who needs a span sweeps
+ * a few, on from where the last one stopped, and takes the first of which an eighth is
+ * free, or else the first with a free object; if there is none the heap grows by a
+ * span.  So the ring is swept once while the heap grows by a quarter of it at most,
+ * objects are found in handfuls and not one at a time, and what is not found at once is
+ * bounded, as by a collector that sweeps in step with allocation.
+ *
+ * Only that a span became empty must be known at once, or its pages could not go back
+ * to the page heap when nobody allocates any more.  Therefore one live object of each
+ * span in the ring is on WATCH.  Its free goes the slow way and hands the watch on to
+ * another live object.  If there is none, the span is empty and is given back.  For
+ * objects freed in random order the watch moves about log(n) times, for objects freed
+ * in order once.
+ *
+ * Who keeps a span alive.  An object that is LIVE or on WATCH does, and a thread that
+ * frees it may use the record until it stores FREE; after that, only under the class's
+ * lock, under which alone a span leaves its owner or the ring.  So a record can be
+ * reused at once, and a span cannot be given back twice: only who makes it DEAD, under
+ * the lock, gives it back.  Objects of a span in the ring only ever become free, so
+ * a look that finds all of them free is true.
+ *
+ * What can be missed.  The fast path of free() tests for LIVE and then stores FREE.  An
+ * object that is put on WATCH between the two is freed without anybody's noticing, and
+ * the watch is lost.  A locked instruction in every free would close the gap; it is left
+ * open.  The span serves on like any other, only its becoming empty may go
+ * unnoticed, until somebody takes it from the ring or the sweep cycle (sweep.c)
+ * comes by.  A miss costs memory for a bounded time, and nothing else.
+ *
+ * Lock order: ghu_mspan_lock, the locks of the classes by rising class.  The page
+ * heap is not called under any of them.
+ */
+#include "mcache.h"
+#include "mcentral.h"
+#include "sweep.h"
+
+/* Spans of the ring that are swept before the heap grows. */
+#define LOOKS	4u
+/* Of the objects of a span, the part that should be free for it to be taken. */
+#define WORTH	8u
+
+struct mcentral {
+	struct ghu_lock lock;
+	struct ghu_mspan *first;	/* the ring, from where it is to be swept next */
+} __attribute__((aligned(64)));
+
+static struct mcentral centrals[GHU_NUM_CLASSES];
+
+static struct mcentral *central_of(const struct ghu_mspan *s)
+{
+	return &centrals[ghu_mspan_class(s)];
+}
+
+static void set_where(struct ghu_mspan *s, uint8_t where)
+{
+	__atomic_store_n(&s->where, where, __ATOMIC_RELEASE);
+}
+
+/* ---- the ring; the class's lock must be held ---- */
+
+static void set_first(struct mcentral *mc, struct ghu_mspan *s)
+{
+	__atomic_store_n(&mc->first, s, __ATOMIC_RELAXED);
+}
+
+/* To be swept after all others. */
+static void insert_last(struct mcentral *mc, struct ghu_mspan *s)
+{
+	struct ghu_mspan *first = mc->first;
+
+	if (!first) {
+		s->next = s->prev = s;
+		set_first(mc, s);
+	} else {
+		s->next = first;
+		s->prev = first->prev;
+		s->prev->next = s;
+		first->prev = s;
+	}
+	set_where(s, GHU_SPAN_IS_SHARED);
+}
+
+static void unlink_span(struct mcentral *mc, struct ghu_mspan *s)
+{
+	if (mc->first == s)
+		set_first(mc, s->next == s ? NULL : s->next);
+	s->prev->next = s->next;
+	s->next->prev = s->prev;
+}
+
+static struct ghu_mspan *bury(struct mcentral *mc, struct ghu_mspan *s)
+{
+	unlink_span(mc, s);
+	set_where(s, GHU_SPAN_IS_DEAD);
+	return s;
+}
+
+/* ---- spans to and from caches ---- */
+
+/* The first one worth it, else the first one with a free object; NULL: none of those looked at. */
+static struct ghu_mspan *find_shared(struct mcentral *mc)
+{
+	struct ghu_mspan *s = mc->first, *found = NULL;
+
+	for (unsigned int i = 0; i < LOOKS && s; i++) {
+		unsigned int nfree = ghu_mspan_count_free(s);
+
+		if (nfree * WORTH >= s->nelems)
+			return s;
+		if (nfree && !found)
+			found = s;
+		s = s->next;
+		__builtin_prefetch(s->next);
+		set_first(mc, s);
+	}
+	return found;
+}
+
+static struct ghu_mspan *take_shared(size_t sizeclass, struct ghu_mcache *owner)
+{
+	struct mcentral *mc = &centrals[sizeclass];
+	struct ghu_mspan *s;
+
+	if (!__atomic_load_n(&mc->first, __ATOMIC_RELAXED))
+		return NULL;
+	ghu_lock(&mc->lock);
+	s = find_shared(mc);
+	if (s) {
+		unlink_span(mc, s);
+		s->owner = owner;
+		set_where(s, GHU_SPAN_IS_OWNED);
+	}
+	/* Who comes next looks there. */
+	if (mc->first) {
+		__builtin_prefetch(mc->first);
+		__builtin_prefetch(ghu_states(mc->first));
+	}
+	ghu_unlock(&mc->lock);
+	return s;
+}
+
+struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *owner)
+{
+	const struct ghu_class *c = &ghu_classes[sizeclass];
+	struct ghu_mspan *s = take_shared(sizeclass, owner);
+
+	if (s)
+		return s;
+	ghu_sweep_deduct_credit(c->npages);
+	s = ghu_mspan_create(sizeclass, c->npages, 0);
+	if (s) {
+		s->owner = owner;
+		set_where(s, GHU_SPAN_IS_OWNED);
+	}
+	return s;
+}
+
+struct ghu_mspan *ghu_mcentral_take_back(struct ghu_mspan *s)
+{
+	struct mcentral *mc = central_of(s);
+	struct ghu_mspan *dead = NULL;
+
+	ghu_lock(&mc->lock);
+	insert_last(mc, s);
+	if (!ghu_mspan_watch(s, 0))
+		dead = bury(mc, s);
+	ghu_unlock(&mc->lock);
+	return dead;
+}
+
+void ghu_mcentral_uncache_span(struct ghu_mspan *s)
+{
+	struct ghu_mspan *dead = ghu_mcentral_take_back(s);
+
+	if (dead)
+		ghu_mspan_destroy(dead);
+}
+
+/* ---- free ---- */
+
+/* It may be the last object. */
+static bool free_last(struct ghu_mspan *s, unsigned int index)
+{
+	struct mcentral *mc = central_of(s);
+	struct ghu_mspan *dead = NULL;
+	uint8_t old;
+
+	ghu_lock(&mc->lock);
+	old = __atomic_exchange_n(&ghu_states(s)[index], GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, index))
+		dead = bury(mc, s);
+	ghu_unlock(&mc->lock);
+	if (dead)
+		ghu_mspan_destroy(dead);
+	return old == GHU_OBJ_WATCH;
+}
+
+/* As long as the object is not FREE, the span stays. */
+bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index)
+{
+	if (!ghu_mspan_pass_watch(s, index))
+		return free_last(s, index);
+	return __atomic_exchange_n(&ghu_states(s)[index], GHU_OBJ_FREE, __ATOMIC_RELEASE) ==
+	       GHU_OBJ_WATCH;
+}
+
+/* ---- sweeping ---- */
+
+struct ghu_mspan *ghu_mcentral_sweep_span(struct ghu_mspan *s)
+{
+	struct mcentral *mc = central_of(s);
+	struct ghu_mspan *dead = NULL;
+
+	ghu_lock(&mc->lock);
+	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, 0))
+		dead = bury(mc, s);
+	ghu_unlock(&mc->lock);
+	return dead;
+}
+
+/* ---- fork ---- */
+
+void ghu_mcentral_lock_all(void)
+{
+	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
+		ghu_lock(&centrals[i].lock);
+}
+
+void ghu_mcentral_unlock_all(void)
+{
+	for (unsigned int i = GHU_NUM_CLASSES - 1; i > 0; i--)
+		ghu_unlock(&centrals[i].lock);
+}

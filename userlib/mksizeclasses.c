@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Prints sizeclasses.h: the size classes, how many pages a span of each has, and
+ * the tables that turn a size into its class.
+ *
+ * The rule.  Sizes rise by an alignment that grows with them, so that rounding up
+ * wastes at most an eighth: 8, from 16 on 16, from 128 on an eighth of the power
+ * of two below, from 2048 on 256.  A span has as few pages as leave at most an
+ * eighth of it unused behind the last object.  Where two successive sizes would
+ * give spans of as many pages with as many objects, only the larger one is a
+ * class; and in the end each size is raised to what the span has room for.
+ *
+ * Class 0 stands for objects with a span of their own.
+ */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define PAGE_SIZE	8192u
+#define MAX_SMALL_SIZE	32768u
+#define SMALL_SIZE_DIV	8u
+#define SMALL_SIZE_MAX	1024u
+#define LARGE_SIZE_DIV	128u
+#define MAX_CLASSES	67u
+
+struct class {
+	unsigned int size;
+	unsigned int npages;
+};
+
+static struct class classes[MAX_CLASSES + 1];
+static unsigned int nr_classes = 1;
+
+static unsigned int align_for(unsigned int size, unsigned int align)
+{
+	if (size & (size - 1))
+		return align;
+	if (size >= 2048)
+		return 256;
+	if (size >= 128)
+		return size / 8;
+	return size >= 16 ? 16 : align;
+}
+
+static unsigned int pages_for(unsigned int size)
+{
+	unsigned int bytes = PAGE_SIZE;
+
+	while (bytes % size > bytes / 8)
+		bytes += PAGE_SIZE;
+	return bytes / PAGE_SIZE;
+}
+
+static unsigned int objects(const struct class *c)
+{
+	return c->npages * PAGE_SIZE / c->size;
+}
+
+static void add_class(unsigned int size)
+{
+	struct class c = { .size = size, .npages = pages_for(size) };
+	struct class *last = &classes[nr_classes - 1];
+
+	if (nr_classes > 1 && last->npages == c.npages && objects(last) == objects(&c)) {
+		*last = c;
+		return;
+	}
+	if (nr_classes == MAX_CLASSES) {
+		fprintf(stderr, "mksizeclasses: more than %u classes\n", MAX_CLASSES);
+		exit(1);
+	}
+	classes[nr_classes++] = c;
+}
+
+static void make_classes(void)
+{
+	unsigned int align = 8;
+
+	for (unsigned int size = align; size <= MAX_SMALL_SIZE; size += align) {
+		align = align_for(size, align);
+		add_class(size);
+	}
+	for (unsigned int i = 1; i < nr_classes; i++) {
+		struct class *c = &classes[i];
+		unsigned int room = c->npages * PAGE_SIZE / objects(c) & ~(LARGE_SIZE_DIV - 1);
+
+		if (room > c->size)
+			c->size = room;
+	}
+	if (nr_classes != MAX_CLASSES) {
+		fprintf(stderr, "mksizeclasses: %u classes\n", nr_classes);
+		exit(1);
+	}
+}
+
+/*
+ * floor(offset * divmul / 2^32) is the object that an offset into the span lies
+ * in, and the remainder is below divmul exactly when it is the object's start.
+ */
+static uint32_t divmul(unsigned int size)
+{
+	return (uint32_t)((1ull << 32) / size) + 1;
+}
+
+static void print_classes(void)
+{
+	printf("const struct ghu_class ghu_classes[GHU_NUM_CLASSES] = {\n");
+	printf("\t/* class, bytes per span, unused at its end */\n");
+	for (unsigned int i = 1; i < nr_classes; i++) {
+		const struct class *c = &classes[i];
+		unsigned int n = objects(c), bytes = c->npages * PAGE_SIZE;
+
+		printf("\t[%2u] = { .size = %5u, .divmul = %10uu, .nelems = %4u, .npages = %2u,",
+		       i, c->size, divmul(c->size), n, c->npages);
+		printf(" .nwindows = %2u },\t/* %6u %5u */\n", (n + 63) / 64, bytes,
+		       bytes - n * c->size);
+	}
+	printf("};\n\n");
+}
+
+/* Entry i: the class of size first + i * step. */
+static void print_lookup(const char *name, unsigned int first, unsigned int step,
+			 unsigned int last)
+{
+	unsigned int class = 1, n = 0;
+
+	printf("const uint8_t %s[%u] = {", name, (last - first) / step + 1);
+	for (unsigned int size = first; size <= last; size += step) {
+		while (classes[class].size < size)
+			class++;
+		printf("%s%u,", n++ % 16 ? " " : "\n\t", class);
+	}
+	printf("\n};\n\n");
+}
+
+int main(void)
+{
+	make_classes();
+	printf("/* SPDX-License-Identifier: MIT OR GPL-2.0 */\n");
+	printf("/* Written by mksizeclasses; included by sizeclass.c alone. */\n\n");
+	print_classes();
+	print_lookup("ghu_size_to_class8", 0, SMALL_SIZE_DIV, SMALL_SIZE_MAX);
+	print_lookup("ghu_size_to_class128", SMALL_SIZE_MAX, LARGE_SIZE_DIV, MAX_SMALL_SIZE);
+	return 0;
+}

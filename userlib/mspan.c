@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Records of spans, and their state bytes.
+ *
+ * A record and its state bytes are one piece, of a size that depends on the class
+ * only through the number of 64-object windows (six sizes in all), cut from slabs
+ * of 256 KiB outside the heap.  A slab whose records are all free gives its pages
+ * back, so that a heap that shrank does not keep the records of what it was: one
+ * empty slab of each size is kept to swing in.  Slabs never go away, and keep the
+ * size of their records, so the list of all of them can be walked at any time.
+ *
+ * Nobody looks at the record of a span that he has no business with: a free() reads
+ * it before it stores FREE, and until then its object keeps the span alive.  The
+ * sweeper, which walks over all records, holds ghu_mspan_lock, and without that no
+ * record is freed.
+ */
+#include <string.h>
+#include <sys/mman.h>
+#include "mspan.h"
+#include "pagemap.h"
+#include "sweep.h"
+
+#define SLAB_BYTES	((size_t)256 << 10)
+#define SLAB_REGION	((size_t)4 << 20)
+#define MAX_WINDOWS	(GHU_MAX_OBJECTS / 64)
+
+struct ghu_mspan_slab {
+	struct ghu_mspan_slab *next;		/* of all */
+	struct ghu_mspan_slab *next_avail;	/* of those with room */
+	struct ghu_mspan_slab *prev_avail;
+	struct ghu_mspan *free;			/* records that were used before */
+	uint32_t record_bytes;
+	uint32_t nr_max;
+	uint32_t nr_carved;			/* ever used, since it was empty */
+	uint32_t nr_used;
+} __attribute__((aligned(64)));
+
+struct ghu_mspan ghu_mspan_gone = { .where = GHU_SPAN_IS_DEAD };
+size_t ghu_pages_inuse;
+struct ghu_lock ghu_mspan_lock;
+
+/* All under ghu_mspan_lock. */
+static struct ghu_mspan_slab *slabs;
+static struct ghu_mspan_slab *avail[MAX_WINDOWS + 1];	/* by number of windows */
+static struct ghu_mspan_slab *discarded[MAX_WINDOWS + 1];
+static uintptr_t region, region_end;
+
+/* ---- records ---- */
+
+static struct ghu_mspan *record_at(const struct ghu_mspan_slab *slab, uint32_t i)
+{
+	return (struct ghu_mspan *)((uintptr_t)(slab + 1) + (size_t)i * slab->record_bytes);
+}
+
+static struct ghu_mspan_slab *slab_of(const struct ghu_mspan *s)
+{
+	return (struct ghu_mspan_slab *)((uintptr_t)s & ~(SLAB_BYTES - 1));
+}
+
+static unsigned int slab_windows(const struct ghu_mspan_slab *slab)
+{
+	return slab->record_bytes / 64 - 1;
+}
+
+static void avail_insert(struct ghu_mspan_slab *slab)
+{
+	struct ghu_mspan_slab **list = &avail[slab_windows(slab)];
+
+	slab->next_avail = *list;
+	slab->prev_avail = NULL;
+	if (*list)
+		(*list)->prev_avail = slab;
+	*list = slab;
+}
+
+static void avail_remove(struct ghu_mspan_slab *slab)
+{
+	if (slab->next_avail)
+		slab->next_avail->prev_avail = slab->prev_avail;
+	if (slab->prev_avail)
+		slab->prev_avail->next_avail = slab->next_avail;
+	else
+		avail[slab_windows(slab)] = slab->next_avail;
+}
+
+static struct ghu_mspan_slab *make_slab(uint32_t record_bytes)
+{
+	struct ghu_mspan_slab *slab;
+
+	if (region == region_end) {
+		uintptr_t p = (uintptr_t)ghu_sys_reserve(SLAB_REGION);
+
+		if (!p)
+			return NULL;
+		region_end = (p + SLAB_REGION) & ~(SLAB_BYTES - 1);
+		region = (p + SLAB_BYTES - 1) & ~(SLAB_BYTES - 1);
+	}
+	slab = (struct ghu_mspan_slab *)region;
+	region += SLAB_BYTES;
+	slab->record_bytes = record_bytes;
+	slab->nr_max = (uint32_t)((SLAB_BYTES - sizeof(*slab)) / record_bytes);
+	slab->next = slabs;
+	slabs = slab;
+	return slab;
+}
+
+/* A slab with room, on the list of those. */
+static struct ghu_mspan_slab *get_slab(unsigned int nwindows)
+{
+	struct ghu_mspan_slab *slab = avail[nwindows];
+
+	if (slab)
+		return slab;
+	slab = discarded[nwindows];
+	if (slab)
+		discarded[nwindows] = slab->next_avail;
+	else
+		slab = make_slab((uint32_t)sizeof(struct ghu_mspan) + 64 * nwindows);
+	if (slab)
+		avail_insert(slab);
+	return slab;
+}
+
+static struct ghu_mspan *record_alloc(unsigned int nwindows)
+{
+	struct ghu_mspan_slab *slab;
+	struct ghu_mspan *s = NULL;
+
+	ghu_lock(&ghu_mspan_lock);
+	slab = get_slab(nwindows);
+	if (!slab)
+		goto unlock;
+	s = slab->free;
+	if (s)
+		slab->free = s->next;
+	else
+		s = record_at(slab, slab->nr_carved++);
+	if (++slab->nr_used == slab->nr_max)
+		avail_remove(slab);
+unlock:
+	ghu_unlock(&ghu_mspan_lock);
+	return s;
+}
+
+/* While its pages go, the slab is on no list that anybody allocates from. */
+static void discard_slab(struct ghu_mspan_slab *slab)
+{
+	uintptr_t start = (uintptr_t)slab + ghu_phys_page_size();
+	unsigned int nwindows = slab_windows(slab);
+
+	avail_remove(slab);
+	slab->free = NULL;
+	slab->nr_carved = 0;
+	ghu_unlock(&ghu_mspan_lock);
+	ghu_madvise(start, (uintptr_t)slab + SLAB_BYTES - start, MADV_DONTNEED);
+	ghu_lock(&ghu_mspan_lock);
+	slab->next_avail = discarded[nwindows];
+	discarded[nwindows] = slab;
+}
+
+static void record_free(struct ghu_mspan *s)
+{
+	struct ghu_mspan_slab *slab = slab_of(s);
+
+	ghu_lock(&ghu_mspan_lock);
+	s->next = slab->free;
+	slab->free = s;
+	if (slab->nr_used-- == slab->nr_max)
+		avail_insert(slab);
+	if (!slab->nr_used && (slab->next_avail || slab->prev_avail))
+		discard_slab(slab);
+	ghu_unlock(&ghu_mspan_lock);
+}
+
+struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
+{
+	if (!it->slab)
+		it->slab = slabs;
+	while (it->slab && it->record >= it->slab->nr_carved) {
+		it->slab = it->slab->next;
+		it->record = 0;
+	}
+	return it->slab ? record_at(it->slab, it->record++) : NULL;
+}
+
+/* ---- spans ---- */
+
+static void init_states(struct ghu_mspan *s, unsigned int nwindows)
+{
+	uint8_t *states = ghu_states(s);
+
+	memset(states, GHU_OBJ_FREE, s->nelems);
+	memset(states + s->nelems, GHU_OBJ_TAIL, 64 * nwindows - s->nelems);
+}
+
+static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct ghu_run *run)
+{
+	const struct ghu_class *c = &ghu_classes[sizeclass];
+
+	s->base = run->addr;
+	s->npages = run->npages;
+	s->needzero = run->needzero;
+	s->spanclass = ghu_make_spanclass(sizeclass, 1);
+	s->elemsize = c->size;
+	s->nelems = sizeclass ? c->nelems : 1;
+	s->window = (uint8_t)(c->nwindows - 1);	/* so that the first one swept is 0 */
+	s->fresh = 0;
+	s->sweepgen = ghu_sweepgen();
+	s->owner = NULL;
+	s->divmul = c->divmul;
+	init_states(s, sizeclass ? c->nwindows : 1);
+}
+
+struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align)
+{
+	unsigned int nwindows = sizeclass ? ghu_classes[sizeclass].nwindows : 1;
+	struct ghu_mspan *s = record_alloc(nwindows);
+	struct ghu_run run;
+
+	if (!s)
+		return NULL;
+	if (ghu_span_alloc(npages, align, sizeclass ? 0 : GHU_SPAN_LARGE,
+			   ghu_make_spanclass(sizeclass, 1), &run))
+		goto free_record;
+	if (ghu_pagemap_prepare(run.addr, run.npages))
+		goto free_span;
+	init_span(s, sizeclass, &run);
+	ghu_pagemap_set(run.addr, sizeclass ? npages : 1, s);
+	__atomic_fetch_add(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
+	return s;
+
+free_span:
+	ghu_span_free(run.addr, run.npages);
+free_record:
+	record_free(s);
+	return NULL;
+}
+
+void ghu_mspan_destroy(struct ghu_mspan *s)
+{
+	uintptr_t base = s->base;
+	size_t npages = s->npages;
+
+	ghu_pagemap_set(base, s->spanclass > 1 ? npages : 1, &ghu_mspan_gone);
+	record_free(s);
+	__atomic_fetch_sub(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
+	ghu_span_free(base, npages);
+}
+
+/* ---- state bytes ---- */
+
+static unsigned int windows_of(const struct ghu_mspan *s)
+{
+	return ghu_classes[ghu_mspan_class(s)].nwindows;
+}
+
+unsigned int ghu_mspan_count_free(const struct ghu_mspan *s)
+{
+	const uint8_t *states = ghu_states(s);
+	unsigned int n = 0;
+
+	for (unsigned int w = 0; w < windows_of(s); w++)
+		n += (unsigned int)__builtin_popcountll(ghu_match64(states + 64 * w, GHU_OBJ_FREE));
+	return n;
+}
+
+static bool is_watched(const struct ghu_mspan *s)
+{
+	const uint8_t *states = ghu_states(s);
+
+	for (unsigned int w = 0; w < windows_of(s); w++)
+		if (ghu_match64(states + 64 * w, GHU_OBJ_WATCH))
+			return true;
+	return false;
+}
+
+/* The live object with the lowest or the highest index, or -1. */
+static int lowest_live(const struct ghu_mspan *s)
+{
+	for (unsigned int w = 0; w < windows_of(s); w++) {
+		uint64_t m = ghu_match64(ghu_states(s) + 64 * w, GHU_OBJ_LIVE);
+
+		if (m)
+			return (int)(64 * w) + __builtin_ctzll(m);
+	}
+	return -1;
+}
+
+static int highest_live(const struct ghu_mspan *s)
+{
+	for (unsigned int w = windows_of(s); w-- > 0; ) {
+		uint64_t m = ghu_match64(ghu_states(s) + 64 * w, GHU_OBJ_LIVE);
+
+		if (m)
+			return (int)(64 * w) + 63 - __builtin_clzll(m);
+	}
+	return -1;
+}
+
+bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index)
+{
+	uint8_t live;
+	int i;
+
+	do {
+		i = 2 * index < s->nelems ? highest_live(s) : lowest_live(s);
+		live = GHU_OBJ_LIVE;
+	} while (i >= 0 &&
+		 !__atomic_compare_exchange_n(&ghu_states(s)[i], &live, GHU_OBJ_WATCH, false,
+					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	return i >= 0;
+}
+
+/* The second look: meanwhile a free may have passed its watch to the only object left. */
+bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
+{
+	return is_watched(s) || ghu_mspan_pass_watch(s, index) || is_watched(s);
+}

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0 */
+/*
+ * A span: a run of heap pages, cut into objects of one size class, or holding one
+ * large object.  Its record lies outside the heap, followed at once by its state
+ * bytes, one for each object.
+ *
+ * A state byte is all that free() writes: FREE over LIVE, with a plain store, from
+ * any thread.  malloc() takes objects whose byte a sweep saw FREE, and stores LIVE.
+ * Bytes behind the last object are TAIL.  WATCH is LIVE too, but sends the free of
+ * that object the slow way; see mcentral.c for what it is good for.
+ *
+ * Where a span is, which changes under the class's lock, or before anybody else
+ * knows the span:
+ *
+ *   OWNED    in a thread's cache, which alone allocates from it.
+ *   SHARED   in the class's ring of spans that no thread owns.
+ *   LARGE    one object, and no list.
+ *   DEAD     no span: the record is free, or being made.
+ */
+#ifndef GHU_MSPAN_H
+#define GHU_MSPAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "backend.h"
+#include "sizeclass.h"
+#include "sys.h"
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GHU_TSAN
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define GHU_TSAN
+#endif
+#if defined(__SSE2__) && !defined(GHU_TSAN)
+#include <emmintrin.h>
+#endif
+
+struct ghu_mcache;
+
+enum {
+	GHU_OBJ_FREE,
+	GHU_OBJ_LIVE,
+	GHU_OBJ_TAIL,
+	GHU_OBJ_WATCH,
+};
+
+enum {
+	GHU_SPAN_IS_DEAD,
+	GHU_SPAN_IS_OWNED,
+	GHU_SPAN_IS_SHARED,
+	GHU_SPAN_IS_LARGE,
+};
+
+struct ghu_mspan {
+	uintptr_t base;
+	uint32_t divmul;	/* of its class; 0 if LARGE, so that free() goes the slow way */
+	uint32_t elemsize;	/* of a large object: 0, see npages */
+	uint16_t nelems;
+	uint8_t spanclass;
+	uint8_t where;		/* GHU_SPAN_IS_* */
+	uint8_t window;		/* the 64 objects that the owner swept last */
+	uint8_t fresh;		/* windows from here on were never handed out */
+	bool needzero;		/* else those read as zeros */
+	uint32_t sweepgen;	/* of the cycle that looked at it last */
+	size_t npages;
+	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
+	struct ghu_mspan *prev;	/* in the ring of its class */
+	struct ghu_mcache *owner;
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct ghu_mspan) == 64, "the record is one cache line");
+
+#pragma GCC visibility push(hidden)
+
+/* What the page map says of pages that went back to the page heap. */
+extern struct ghu_mspan ghu_mspan_gone;
+/* Pages of all spans in use. */
+extern size_t ghu_pages_inuse;
+/* Records, and the list of all of them.  Taken before a class's lock. */
+extern struct ghu_lock ghu_mspan_lock;
+
+/*
+ * A span from the page heap, in the page map; sizeclass 0: for one large object.
+ * The caller makes it OWNED, or LARGE with state LIVE.  NULL: no memory.
+ */
+struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align);
+/* Gives it back.  The caller made it DEAD, and nobody else knows it. */
+void ghu_mspan_destroy(struct ghu_mspan *s);
+/*
+ * All records in turn, from { 0 } on; NULL after the last.  ghu_mspan_lock must be held.
+ * A round may be interrupted: records that come or go meanwhile may be missed.
+ */
+struct ghu_mspan_iter {
+	struct ghu_mspan_slab *slab;
+	uint32_t record;
+};
+struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it);
+
+unsigned int ghu_mspan_count_free(const struct ghu_mspan *s);
+/*
+ * Sees to it that freeing the last object will be noticed: one of the objects in
+ * use is on WATCH afterwards, if possible one far from index.  False: none is in use.
+ */
+bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index);
+/* Puts another live object on WATCH, far from index, if there is one that is not. */
+bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index);
+
+#pragma GCC visibility pop
+
+static inline uint8_t *ghu_states(const struct ghu_mspan *s)
+{
+	return (uint8_t *)(s + 1);
+}
+
+static inline uint8_t ghu_state(const uint8_t *state)
+{
+	return __atomic_load_n(state, __ATOMIC_RELAXED);
+}
+
+static inline unsigned int ghu_mspan_class(const struct ghu_mspan *s)
+{
+	return ghu_spanclass_sizeclass(s->spanclass);
+}
+
+static inline uint8_t ghu_mspan_where(const struct ghu_mspan *s)
+{
+	return __atomic_load_n(&s->where, __ATOMIC_ACQUIRE);
+}
+
+/*
+ * The object that begins offset bytes into a span, if divmul is that of its class;
+ * false: none does.  One multiplication by 2^32 / size, rounded up, gives the
+ * quotient above and, below 2^32, the remainder in such units: it is less than
+ * divmul only if the remainder is 0.
+ */
+static inline bool ghu_object_index(uint32_t divmul, uint32_t offset, uint32_t *index)
+{
+	uint64_t m = (uint64_t)offset * divmul;
+
+	*index = (uint32_t)(m >> 32);
+	return (uint32_t)m < divmul;
+}
+
+/*
+ * Which of 16 state bytes, aligned to 16, are the one asked for, as bits.  Seeing FREE
+ * comes after everything that the thread which stored it did with the object.
+ */
+#if defined(GHU_TSAN)
+/* The sanitizer knows neither fences nor vectors. */
+static inline uint64_t ghu_match16(const uint8_t *states, uint8_t state)
+{
+	uint64_t m = 0;
+
+	for (int i = 0; i < 16; i++)
+		m |= (uint64_t)(__atomic_load_n(states + i, __ATOMIC_ACQUIRE) == state) << i;
+	return m;
+}
+#elif defined(__SSE2__)
+static inline uint64_t ghu_match16(const uint8_t *states, uint8_t state)
+{
+	__m128i v = _mm_load_si128((const __m128i *)states);
+	int m = _mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8((char)state)));
+
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return (unsigned int)m;
+}
+#else
+/* Eight bytes at a time: a byte of x that is zero leaves only its top bit in t. */
+static inline uint64_t ghu_match16(const uint8_t *states, uint8_t state)
+{
+	const uint64_t low7 = 0x7f7f7f7f7f7f7f7full;
+	uint64_t m = 0;
+
+	for (int i = 0; i < 2; i++) {
+		uint64_t x = __atomic_load_n((const uint64_t *)states + i, __ATOMIC_RELAXED), t;
+
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+		x = __builtin_bswap64(x);
+#endif
+		x ^= 0x0101010101010101ull * state;
+		t = ~(((x & low7) + low7) | x | low7);
+		m |= ((t >> 7) * 0x0102040810204080ull >> 56) << (8 * i);
+	}
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return m;
+}
+#endif
+
+/* The same for 64. */
+static inline uint64_t ghu_match64(const uint8_t *states, uint8_t state)
+{
+	return ghu_match16(states, state) | ghu_match16(states + 16, state) << 16 |
+	       ghu_match16(states + 32, state) << 32 | ghu_match16(states + 48, state) << 48;
+}
+
+/*
+ * The same for 8, byte by byte: a load of one byte can be served with a store that has
+ * not reached the cache yet, and a longer one must wait for it.
+ */
+static inline uint64_t ghu_match8(const uint8_t *states, uint8_t state)
+{
+	uint64_t m = 0;
+
+#pragma GCC unroll 8
+	for (int i = 0; i < 8; i++)
+		m |= (uint64_t)(__atomic_load_n(states + i, __ATOMIC_ACQUIRE) == state) << i;
+	return m;
+}
+
+#endif

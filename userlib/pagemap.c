@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * The page map; see pagemap.h.  The lock is held only while a leaf is made, once
+ * for each GiB of addresses that ever held a span.
+ */
+#include <errno.h>
+#include "mspan.h"
+#include "pagemap.h"
+
+struct ghu_mspan **ghu_pagemap_root[GHU_ROOT_ENTRIES];
+struct ghu_lock ghu_pagemap_lock;
+
+static ghu_noinline int make_leaf(size_t i)
+{
+	struct ghu_mspan **leaf;
+	int ret = 0;
+
+	ghu_lock(&ghu_pagemap_lock);
+	if (!ghu_pagemap_root[i]) {
+		leaf = ghu_sys_reserve(GHU_LEAF_PAGES * sizeof(*leaf));
+		if (leaf)
+			__atomic_store_n(&ghu_pagemap_root[i], leaf, __ATOMIC_RELEASE);
+		else
+			ret = -ENOMEM;
+	}
+	ghu_unlock(&ghu_pagemap_lock);
+	return ret;
+}
+
+int ghu_pagemap_prepare(uintptr_t addr, size_t npages)
+{
+	uintptr_t last = addr + (npages << GHU_PAGE_SHIFT) - 1;
+
+	if (last >> GHU_ADDR_BITS)
+		return -ENOMEM;
+	for (size_t i = addr >> GHU_LEAF_SHIFT; i <= last >> GHU_LEAF_SHIFT; i++) {
+		if (__atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_ACQUIRE))
+			continue;
+		if (make_leaf(i))
+			return -ENOMEM;
+	}
+	return 0;
+}
+
+void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s)
+{
+	size_t page = addr >> GHU_PAGE_SHIFT;
+
+	for (size_t end = page + npages; page < end; page++) {
+		struct ghu_mspan **leaf = ghu_pagemap_root[page >> GHU_LEAF_BITS];
+
+		__atomic_store_n(&leaf[page & (GHU_LEAF_PAGES - 1)], s, __ATOMIC_RELEASE);
+	}
+}
+
+struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr)
+{
+	struct ghu_mspan *s = ghu_pagemap_get(addr);
+
+	return s == &ghu_mspan_gone ? NULL : s;
+}
