@@ -1,0 +1,219 @@
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# The one entry to the tree.  `make help` lists the targets.
+#
+# The module is built by kbuild, in place (goheap.ko ends up here); everything
+# else is built by the rules below into $(BUILD).  Kbuild is called only when a
+# source of the module, the kernel built against, or KDIR changed, so that a
+# second `make` has nothing to do.
+
+BUILD	?= build
+ifeq ($(origin CC),default)
+CC	:= gcc
+endif
+PREFIX	?= /usr/local
+DESTDIR	?=
+# The kernel to build against: the newest one with headers, unless told.
+KDIR	?= $(lastword $(shell ls -d /lib/modules/*/build 2>/dev/null | sort -V))
+
+B	:= $(abspath $(BUILD))
+MACHINE	:= $(firstword $(subst -, ,$(shell $(CC) -dumpmachine 2>/dev/null)))
+TOOLS	:= selftests/run_deps.sh
+
+# V=1 shows the commands.
+Q	:= $(if $(V),,@)
+say	= $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(@:$(CURDIR)/%=%)')
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SUFFIXES:
+
+##@ Build
+all: lib module				## the library and the module (default)
+lib:					## build/libgoheap.so, build/libgoheap.a
+module: goheap.ko			## goheap.ko, for the kernel in KDIR
+
+# ---- the module ----------------------------------------------------------
+
+MODULE_SRC := Kbuild $(wildcard module/*.[ch] module/core/*.[ch] \
+		module/port/*.h uapi/linux/*.h)
+
+# Remembers KDIR, so that choosing another kernel rebuilds the module.
+$(B)/kdir: FORCE
+	@mkdir -p $(@D)
+	@echo '$(KDIR)' | cmp -s - $@ || echo '$(KDIR)' >$@
+
+goheap.ko: $(MODULE_SRC) $(B)/kdir $(wildcard $(KDIR)/Module.symvers)
+	@$(TOOLS) headers '$(KDIR)'
+	+$(Q)$(MAKE) --no-print-directory -C '$(KDIR)' M=$(CURDIR) \
+		CONFIG_DEBUG_INFO_BTF_MODULES= modules
+	@touch $@
+
+# ---- the library ---------------------------------------------------------
+
+# The core is compiled twice: here against userlib/port, by kbuild against module/port.
+LIB_SRC	:= $(filter-out userlib/mksizeclasses.c,$(wildcard userlib/*.c)) \
+		$(wildcard module/core/*.c)
+CFLAGS	?= -O2 -g
+LIB_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wmissing-prototypes -Wstrict-prototypes -fno-strict-aliasing \
+	-fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt \
+	-fno-builtin-malloc -fno-builtin-free -fno-builtin-calloc \
+	-fno-builtin-realloc -fno-builtin-aligned_alloc \
+	-fno-builtin-posix_memalign -fno-builtin-memalign \
+	-Iuserlib -Iuserlib/include -Iuserlib/port -Imodule/core -Iuapi -I. \
+	-I$(B)/gen
+LIB_LDFLAGS := -shared -Wl,-soname,libgoheap.so.1 \
+	-Wl,--version-script=userlib/goheap.map -Wl,-z,defs -Wl,-z,now \
+	-Wl,-z,relro -Wl,-z,nodelete -pthread
+
+LIB_OBJ	:= $(LIB_SRC:%.c=$(B)/obj/%.o)
+V3_OBJ	:= $(LIB_SRC:%.c=$(B)/obj-v3/%.o)
+GEN	:= $(B)/gen/sizeclasses.h
+V3_LIB	:= $(B)/glibc-hwcaps/x86-64-v3/libgoheap.so.1
+
+lib: $(B)/libgoheap.so $(B)/libgoheap.a
+ifeq ($(MACHINE),x86_64)
+lib: $(V3_LIB)
+endif
+
+# The first thing that is compiled for the library.
+$(B)/mksizeclasses: userlib/mksizeclasses.c Makefile
+	@$(TOOLS) need build
+	@mkdir -p $(@D)
+	$(call say,HOSTCC)
+	$(Q)$(CC) -O2 -std=gnu11 -Wall -Wextra -Iuserlib -o $@ $<
+
+$(GEN): $(B)/mksizeclasses
+	@mkdir -p $(@D)
+	$(call say,GEN)
+	$(Q)$< >$@
+
+$(B)/obj/%.o: %.c Makefile | $(GEN)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/obj-v3/%.o: %.c Makefile | $(GEN)
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -march=x86-64-v3 -MMD -MP -c -o $@ $<
+
+$(B)/libgoheap.so.1: $(LIB_OBJ) userlib/goheap.map
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(LIB_OBJ)
+
+$(B)/libgoheap.so: $(B)/libgoheap.so.1
+	$(Q)ln -sf libgoheap.so.1 $@
+
+$(V3_LIB): $(V3_OBJ) userlib/goheap.map
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(V3_OBJ)
+
+$(B)/libgoheap.a: $(LIB_OBJ)
+	$(call say,AR)
+	$(Q)rm -f $@
+	$(Q)$(AR) rcs $@ $(LIB_OBJ)
+
+-include $(LIB_OBJ:.o=.d) $(V3_OBJ:.o=.d)
+
+# ---- the tests -----------------------------------------------------------
+
+GROUPS	:= $(notdir $(patsubst %/Makefile,%,$(wildcard selftests/*/Makefile)))
+KSELFTEST := $(B)/kselftest
+
+# Not part of the tree: taken from the package linux-source-6.1.
+$(KSELFTEST)/kselftest_harness.h:
+	$(TOOLS) kselftest $(KSELFTEST)
+
+selftests: $(GROUPS:%=selftests-%)	## the test programs, into build/selftests
+selftests-%: lib $(KSELFTEST)/kselftest_harness.h FORCE
+	@printf '  %-7s %s\n' TESTS selftests/$*
+	+$(Q)$(MAKE) $(if $(V),,-s) --no-print-directory -C selftests/$* O=$(B)/selftests/$* \
+		KSELFTEST_INC=$(KSELFTEST) TOP=$(CURDIR) BUILD=$(B)
+
+# A make of its own, on all CPUs unless -j said how many: what deps installed is
+# seen only by a make that starts after it.
+SUBMAKE	= $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
+
+##@ Try it
+demo: deps				## Redis under four allocators and memory pressure, in a VM
+	+@$(SUBMAKE) all selftests-demo
+	@KDIR='$(KDIR)' VM_CMD=selftests/demo/demo.sh selftests/vm/run
+vm:					## run CMD='...' as root in a VM with the module loaded
+	@$(TOOLS) need vm
+	+@$(SUBMAKE) CMD= all >&2
+	@KDIR='$(KDIR)' selftests/vm/run
+
+##@ Test
+check: deps				## every test; ends "N passed, N failed, N skipped"
+	+@$(SUBMAKE) all selftests
+	@KDIR='$(KDIR)' selftests/run_all.sh native vm
+check-native: deps			## those that need neither root nor module
+	+@$(SUBMAKE) lib selftests
+	@selftests/run_all.sh native
+check-vm: deps				## those that run in a VM with the module
+	+@$(SUBMAKE) all selftests
+	@KDIR='$(KDIR)' selftests/run_all.sh vm
+check-debug:				## the VM tests on a debug kernel
+	@echo 'check-debug: not available: this tree builds no debug kernel yet' >&2; exit 1
+bench: deps				## side by side with the system's and other allocators
+	+@$(SUBMAKE) lib selftests-bench
+	@selftests/bench/run.sh
+
+##@ Set up
+deps:					## install the Debian packages that are missing
+	@$(TOOLS) install
+
+# What uname -r says on the kernel built against.
+KREL	= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' '$(KDIR)/include/generated/utsrelease.h')
+LIBDIR	= $(DESTDIR)$(PREFIX)/lib
+INCDIR	= $(DESTDIR)$(PREFIX)/include
+MODDIR	= $(DESTDIR)/lib/modules/$(KREL)/updates
+
+install: all				## into DESTDIR and PREFIX (/usr/local)
+	install -d $(LIBDIR) $(INCDIR)/linux $(MODDIR)
+	install -m 755 $(B)/libgoheap.so.1 $(LIBDIR)
+	ln -sf libgoheap.so.1 $(LIBDIR)/libgoheap.so
+	install -m 644 $(B)/libgoheap.a $(LIBDIR)
+	if [ -e $(V3_LIB) ]; then \
+		install -D -m 755 $(V3_LIB) $(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1; fi
+	install -m 644 userlib/include/goheap.h $(INCDIR)
+	install -m 644 uapi/linux/goheap.h $(INCDIR)/linux
+	install -m 644 goheap.ko $(MODDIR)
+	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
+
+uninstall:				## takes away what install put there
+	rm -f $(LIBDIR)/libgoheap.so.1 $(LIBDIR)/libgoheap.so $(LIBDIR)/libgoheap.a \
+		$(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1 \
+		$(INCDIR)/goheap.h $(INCDIR)/linux/goheap.h $(MODDIR)/goheap.ko
+	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
+
+clean:					## remove everything that was built
+	rm -rf $(B)
+	@[ ! -d '$(KDIR)' ] || $(MAKE) --no-print-directory -s -C '$(KDIR)' M=$(CURDIR) clean
+
+help:					## this list
+	@awk 'BEGIN { FS = ":.*## *" } \
+		/^##@/ { printf "\n%s\n", substr($$0, 5); next } \
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@printf '\nVariables\n'
+	@printf '  %-19s %s\n' 'KDIR=' 'kernel to build against (now: $(KDIR))' \
+		'PREFIX= DESTDIR=' 'where to install' \
+		"CMD='...'" 'what make vm runs' \
+		'VM_MEM= VM_CPUS=' "the VM's memory (2G) and CPUs (2)" \
+		'VM_TIMEOUT=' 'seconds until the VM is given up (600)' \
+		'VM_APPEND=' 'more of the kernel command line' \
+		'VM_KLOG=' 'file for a copy of its kernel log'
+
+# A variable of the command line, handed to the scripts as it was typed.
+export VM_CMD = $(value CMD)
+unexport CMD
+export BUILD := $(B)
+export CC
+export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL
+
+FORCE:
+.PHONY: all lib module selftests demo vm check check-native check-vm check-debug \
+	bench deps install uninstall clean help FORCE
