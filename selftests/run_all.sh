@@ -1,0 +1,88 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# All tests: `make check`, `make check-native` and `make check-vm`.
+#
+#   run_all.sh native|vm...
+#
+# Says which groups run where, boots a VM for each set of conditions, counts the
+# lines that run.sh prints here and there, and ends with the totals.  A VM that
+# does not carry its run to the end, or whose kernel complained, is a failure of
+# its own.  Two VMs run at a time: an emulated CPU is slow, and most tests keep
+# only one busy.  Their lines mix, but each says where it is from.
+# shellcheck disable=SC2317	# functions are called as run_$where
+set -u
+
+here=$(dirname "$(realpath "$0")")
+top=$(dirname "$here")
+export BUILD=${BUILD:-$top/build}
+record=$BUILD/selftests/record
+
+# Prints "N passed, N failed, N skipped" for the lines of run.sh in file $1;
+# fails if one failed or none passed.
+totals()
+{
+	awk '
+	/^not ok / { failed++; next }
+	/^ok .*# SKIP/ { skipped++; next }
+	/^ok / { passed++ }
+	END {
+		printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+		exit failed > 0 || passed == 0
+	}' "$1"
+}
+
+# $1: name of the boot, then GROUPs; conditions are in the VM_ variables.
+boot()
+{
+	local name=$1 lines=$BUILD/selftests/boot.$1 status
+	shift
+
+	VM_KLOG=$BUILD/selftests/log/klog.$name VM_CMD="selftests/run.sh $*" \
+		"$here/vm/run" 2>&1 | tee "$lines"
+	status=${PIPESTATUS[0]}
+	[ "$status" = 0 ] || echo "not ok vm/$name: ended with status $status"
+}
+
+# $*: names of boots that must have come to their end.  Looked at from outside,
+# for what runs a boot may die too.
+ended()
+{
+	local name
+
+	for name in "$@"; do
+		grep -qsx '# end of run' "$BUILD/selftests/boot.$name" ||
+			echo "not ok vm/$name: cut short"
+	done
+}
+
+run_native()
+{
+	"$here/run.sh" vm/klog_test vm/run_test core lib@embedded programs@embedded
+}
+
+run_vm()
+{
+	rm -f "$BUILD"/selftests/boot.*
+	"$here/run.sh" vm/vm_test
+	VM_TIMEOUT=1200 boot device dev programs@device stress &
+	VM_TIMEOUT=1200 boot library lib@device pressure/memcg_test
+	VM_TIMEOUT=600 VM_MEM=1G VM_APPEND=cgroup_disable=memory \
+		boot small pressure/global_test
+	wait
+	ended device library small
+}
+
+cd "$top" || exit 1
+mkdir -p "$BUILD/selftests/log"
+{
+	for where in "$@"; do
+		"run_$where"
+	done
+	echo '# end of tests'
+} | tee "$record"
+grep -qx '# end of tests' "$record" || echo 'not ok run_all: cut short' | tee -a "$record"
+totals "$record" >"$BUILD/selftests/totals"
+status=$?
+cat "$BUILD/selftests/totals"
+exit $status

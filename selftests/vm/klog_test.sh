@@ -1,0 +1,72 @@
+#!/bin/bash
+# SPDX-License-Identifier: GPL-2.0 OR MIT
+#
+# klog-check catches every complaint that it is there for, as kernels print
+# them, and lets through what they print when all is well.
+here=$(dirname "$(realpath "$0")")
+# shellcheck source-path=SCRIPTDIR source=../run_tap.sh
+. "$here/../run_tap.sh"
+
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+# $1: name; $2: a line of a kernel's log.
+caught()
+{
+	printf '[    0.000000] Linux version 6.1\n[   12.345678] %s\n[   13.000000] x\n' "$2" >"$log"
+	if "$here/klog-check" "$log" | grep -qF -- "$2"; then
+		pass "$1"
+	else
+		flunk "$1"
+	fi
+}
+
+clean_boot()
+{
+	cat >"$log" <<-'END'
+	[    0.000000] Linux version 6.1.0-56-amd64 (debian-kernel@lists.debian.org)
+	[    0.000000] kasan: KernelAddressSanitizer initialized (generic)
+	[    0.000000] Kernel command line: console=ttyS0 oops=panic kmemleak=on
+	[    0.000000] Lock dependency validator: Copyright (c) 2006 Red Hat, Inc., Ingo Molnar
+	[    0.000000] Warning: unable to open an initial console.
+	[    0.100000] kmemleak: Kernel memory leak detector initialized (mem pool available: 15863)
+	[    0.200000] kmemleak: Automatic memory scanning thread started
+	[    0.300000] DEBUG_PAGEALLOC: debugging of pages is off
+	[    3.000000] goheap: loading out-of-tree module taints kernel.
+	[    9.000000] Memory cgroup out of memory: Killed process 77 (neighbour) total-vm:1024kB
+	[    9.100000] neighbour[78]: segfault at 0 ip 0000000000000000 sp 00007ffc error 14
+	END
+	"$here/klog-check" "$log" >/dev/null
+}
+
+no_log()
+{
+	: >"$log"
+	! "$here/klog-check" "$log" 2>/dev/null
+}
+
+plan 23
+caught warning 'WARNING: CPU: 1 PID: 77 at mm/memory.c:1 zap_pte_range+0x1/0x2'
+caught inversion 'possible irq lock inversion dependency detected'
+caught cut_here '------------[ cut here ]------------'
+caught bug 'kernel BUG: scheduling while atomic: a/1/0x2'
+caught null 'BUG: kernel NULL pointer dereference, address: 0000000000000000'
+caught oops 'Oops: 0002 [#1] PREEMPT SMP NOPTI'
+caught panic 'Kernel panic - not syncing: Fatal exception'
+caught protection 'general protection fault, probably for non-canonical address'
+caught bad_page 'Bad page state in process a  pfn:00001'
+caught bad_page_map 'Bad page map in process a  pte:f000ff53f000ff53 pmd:00000001'
+caught circular 'possible circular locking dependency detected'
+caught recursive 'INFO: possible recursive locking detected'
+caught deadlock ' *** DEADLOCK ***'
+caught rss 'Bad rss-counter state mm:0000 type:MM_ANONPAGES val:1'
+caught kasan 'KASAN: use-after-free in gh_free+0x1/0x2'
+caught ubsan 'UBSAN: shift-out-of-bounds in mheap.c:1:2'
+caught kmemleak 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)'
+caught unregister 'unregister_netdevice: waiting for lo to become free. Usage count = 1'
+caught hung 'INFO: task goheap:77 blocked for more than 120 seconds.'
+caught rcu 'suspicious RCU usage'
+caught list 'list_del corruption. prev->next should be 0000'
+check clean_boot clean_boot
+check no_log no_log
+finish
