@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Release by age: with a limit of a second, memory that a process freed is gone
+ * three seconds later, whether the process runs, sleeps in all threads, or was
+ * stopped; what it uses stays.  Needs root, for the module's parameter.
+ */
+#include "dev.h"
+#include <kselftest_harness.h>
+
+NEED(is_root, "needs root");
+
+#define ARENA	(256 * MIB)
+#define LIMIT	PARAMS "/scavenge_limit_ms"
+#define LIVE	(4 * MIB)
+#define IDLE	(64 * MIB)
+/* What the library promises: within 2 MiB of the live data, here in KiB. */
+#define NEAR	2048
+
+struct report {
+	long before_kib;	/* before anything was freed */
+	long empty_kib;		/* before anything was allocated */
+};
+
+static void *sleeper(void *arg)
+{
+	for (;;)
+		pause();
+	return NULL;
+}
+
+/* A process with idle memory, all of whose threads sleep until it is told to end. */
+static int victim(int up, int down)
+{
+	struct report r;
+	char *live, *idle, c;
+	pthread_t t;
+	int heap = dev_open();
+
+	if (arena_map(heap, ARENA) == MAP_FAILED)
+		return 1;
+	r.empty_kib = rss_kib(getpid());
+	live = span_new(heap, LIVE / PAGE);
+	idle = span_new(heap, IDLE / PAGE);
+	fill(live, LIVE, 1);
+	memset(idle, 1, IDLE);
+	r.before_kib = rss_kib(getpid());
+	span_free(heap, idle, IDLE / PAGE);
+	for (int i = 0; i < 3; i++)
+		pthread_create(&t, NULL, sleeper, NULL);
+	if (write(up, &r, sizeof(r)) != sizeof(r) || read(down, &c, 1) != 1)
+		return 2;
+	return filled(live, LIVE, 1) ? 0 : 3;
+}
+
+FIXTURE(age) {
+	char limit[32];
+	struct report r;
+	pid_t pid;
+	int down[2];
+};
+
+FIXTURE_SETUP(age)
+{
+	char *was = file_read(LIMIT);
+	int up[2];
+
+	ASSERT_NE(NULL, was);
+	strcpy(self->limit, was);
+	ASSERT_EQ(0, pipe(up) | pipe(self->down));
+	ASSERT_EQ(0, file_write(LIMIT, "1000"));
+	self->pid = fork();
+	if (!self->pid)
+		_exit(victim(up[1], self->down[0]));
+	ASSERT_EQ(sizeof(self->r), read(up[0], &self->r, sizeof(self->r)));
+	ASSERT_GE(self->r.before_kib - self->r.empty_kib, (long)(IDLE + LIVE) / 1024);
+}
+
+FIXTURE_TEARDOWN(age)
+{
+	kill(self->pid, SIGCONT);
+	ASSERT_EQ(1, write(self->down[1], "x", 1));
+	EXPECT_EQ(0, reap(self->pid));
+	EXPECT_EQ(0, file_write(LIMIT, self->limit));
+}
+
+static bool falls_within_3_s(pid_t pid, const struct report *r)
+{
+	uint64_t end = now_ms() + 3000;
+	long goal = r->empty_kib + LIVE / 1024 + NEAR;
+
+	while (rss_kib(pid) > goal && now_ms() < end)
+		sleep_ms(50);
+	return rss_kib(pid) <= goal;
+}
+
+TEST_F(age, asleep_in_all_threads)
+{
+	EXPECT_TRUE(falls_within_3_s(self->pid, &self->r));
+}
+
+TEST_F(age, stopped)
+{
+	ASSERT_EQ(0, kill(self->pid, SIGSTOP));
+	EXPECT_TRUE(falls_within_3_s(self->pid, &self->r));
+}
+
+TEST_F(age, off)
+{
+	ASSERT_EQ(0, file_write(LIMIT, "0"));
+	EXPECT_FALSE(falls_within_3_s(self->pid, &self->r));
+	EXPECT_GE(rss_kib(self->pid), self->r.before_kib - NEAR);
+	/* And on again, which takes effect at once. */
+	ASSERT_EQ(0, file_write(LIMIT, "1000"));
+	EXPECT_TRUE(falls_within_3_s(self->pid, &self->r));
+}
+
+TEST_F(age, a_long_limit_is_not_waited_for_when_it_gets_short)
+{
+	ASSERT_EQ(0, file_write(LIMIT, "3600000"));
+	ASSERT_EQ(0, file_write(LIMIT, "1000"));
+	EXPECT_TRUE(falls_within_3_s(self->pid, &self->r));
+}
+
+/* What is allocated and freed again and again is never old. */
+TEST_F(age, what_is_used_is_not_released)
+{
+	struct goheap_stats st;
+	int fd = dev_open();
+	uint64_t end = now_ms() + 2500;
+	char *p;
+
+	ASSERT_NE(MAP_FAILED, arena_map(fd, ARENA));
+	while (now_ms() < end) {
+		p = span_new(fd, 64);
+		ASSERT_NE(NULL, p);
+		memset(p, 1, 64 * PAGE);
+		ASSERT_EQ(0, span_free(fd, p, 64));
+		sleep_ms(10);
+	}
+	ASSERT_EQ(0, stats(fd, &st));
+	EXPECT_EQ(0, st.scav_age_bytes);
+	close(fd);
+}
+
+TEST_F(age, counted_by_its_cause)
+{
+	struct goheap_stats st;
+	uint64_t end = now_ms() + 3000;
+	int fd = dev_open();
+	char *p;
+
+	ASSERT_NE(MAP_FAILED, arena_map(fd, ARENA));
+	p = span_new(fd, 1000);
+	memset(p, 1, 1000 * PAGE);
+	ASSERT_EQ(0, span_free(fd, p, 1000));
+	do {
+		sleep_ms(50);
+		ASSERT_EQ(0, stats(fd, &st));
+	} while (st.scav_age_bytes < 1000 * PAGE && now_ms() < end);
+	EXPECT_EQ(1000 * PAGE, st.scav_age_bytes);
+	EXPECT_EQ(0, st.scav_pressure_bytes + st.scav_demand_bytes);
+	EXPECT_EQ(st.heap_idle, st.heap_released);
+	close(fd);
+}
+
+TEST_HARNESS_MAIN

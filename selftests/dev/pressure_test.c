@@ -1,0 +1,255 @@
+// SPDX-License-Identifier: GPL-2.0 OR MIT
+/*
+ * Release under memory pressure, and the word in the control page that tells of
+ * it.  The shrinkers are called by way of /proc/sys/vm/drop_caches, and by a
+ * memory cgroup that is too small.  Needs root.
+ */
+#include "dev.h"
+#include <kselftest_harness.h>
+
+NEED(is_root, "needs root");
+
+#define ARENA	(512 * MIB)
+#define IDLE	(128 * MIB)
+#define DROP	"/proc/sys/vm/drop_caches"
+#define CGROUP	"/sys/fs/cgroup/goheap_test"
+#define LIMIT	(400 * MIB)
+#define NEIGHBOUR	(150 * MIB)
+
+FIXTURE(heap) {
+	int fd;
+	char *live, *idle;
+	volatile struct goheap_ctl *ctl;
+};
+
+FIXTURE_SETUP(heap)
+{
+	self->fd = dev_open();
+	ASSERT_NE(MAP_FAILED, arena_map(self->fd, ARENA));
+	self->ctl = ctl_map(self->fd);
+	ASSERT_NE(MAP_FAILED, self->ctl);
+	self->live = span_new(self->fd, 4 * MIB / PAGE);
+	self->idle = span_new(self->fd, IDLE / PAGE);
+	fill(self->live, 4 * MIB, 1);
+	memset(self->idle, 1, IDLE);
+	ASSERT_EQ(0, span_free(self->fd, self->idle, 0));
+}
+
+FIXTURE_TEARDOWN(heap)
+{
+	struct goheap_stats st;
+
+	EXPECT_TRUE(filled(self->live, 4 * MIB, 1));
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_EQ(self->ctl->pressure_gen, st.pressure_events);
+	close(self->fd);
+}
+
+TEST_F(heap, a_scan_raises_the_generation_and_releases)
+{
+	uint64_t gen = self->ctl->pressure_gen;
+	struct goheap_stats st;
+
+	ASSERT_EQ(0, file_write(DROP, "2"));
+	EXPECT_GT(self->ctl->pressure_gen, gen);
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_GE(st.scav_pressure_bytes, 2 * MIB);
+	EXPECT_EQ(0, st.scav_age_bytes + st.scav_demand_bytes);
+	EXPECT_EQ(st.scav_pressure_bytes, IDLE - (st.heap_idle - st.heap_released));
+}
+
+/* Nothing is idle that the kernel knows of; the library may know better. */
+TEST_F(heap, the_generation_rises_with_nothing_idle)
+{
+	struct goheap_scavenge sc;
+	uint64_t gen;
+
+	ASSERT_EQ(0, scavenge(self->fd, ALL, &sc));
+	gen = self->ctl->pressure_gen;
+	ASSERT_EQ(0, file_write(DROP, "2"));
+	EXPECT_GT(self->ctl->pressure_gen, gen);
+}
+
+TEST_F(heap, again_and_again_all_of_it)
+{
+	struct goheap_stats st;
+	int n = 0;
+
+	do {
+		ASSERT_EQ(0, file_write(DROP, "2"));
+		ASSERT_EQ(0, stats(self->fd, &st));
+	} while (st.scav_pressure_bytes < IDLE && ++n < 200);
+	EXPECT_EQ(IDLE, st.scav_pressure_bytes);
+	EXPECT_TRUE(is_zero(self->idle, IDLE));
+}
+
+/* One heap with nothing to give does not hide the next. */
+TEST_F(heap, all_heaps_are_reached)
+{
+	int fd[8];
+	volatile struct goheap_ctl *ctl[8];
+	struct goheap_stats st;
+
+	for (int i = 0; i < 8; i++) {
+		char *p;
+
+		fd[i] = dev_open();
+		ASSERT_NE(MAP_FAILED, arena_map(fd[i], 64 * MIB));
+		ctl[i] = ctl_map(fd[i]);
+		p = span_new(fd[i], 4 * MIB / PAGE);
+		memset(p, 1, 4 * MIB);
+		ASSERT_EQ(0, span_free(fd[i], p, 0));
+	}
+	for (int n = 0; n < 100; n++)
+		ASSERT_EQ(0, file_write(DROP, "2"));
+	for (int i = 0; i < 8; i++) {
+		EXPECT_GT(ctl[i]->pressure_gen, 0);
+		ASSERT_EQ(0, stats(fd[i], &st));
+		EXPECT_EQ(4 * MIB, st.scav_pressure_bytes);
+		close(fd[i]);
+	}
+}
+
+TEST_F(heap, a_forked_child_is_respected)
+{
+	uint64_t gen = self->ctl->pressure_gen;
+	struct goheap_stats st;
+	pid_t pid = fork();
+
+	if (!pid)
+		for (;;)
+			pause();
+	ASSERT_EQ(0, file_write(DROP, "2"));
+	EXPECT_GT(self->ctl->pressure_gen, gen);
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_EQ(0, st.scav_pressure_bytes);
+	EXPECT_GT(st.scav_skipped, 0);
+	kill(pid, SIGKILL);
+	reap(pid);
+}
+
+/* ---- in a memory cgroup ------------------------------------------------------------ */
+
+static int cgroup_write(const char *file, const char *text)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), CGROUP "/%s", file);
+	return file_write(path, text);
+}
+
+static long cgroup_field(const char *key)
+{
+	return file_field(CGROUP "/memory.events", key);
+}
+
+static int enter(void)
+{
+	return cgroup_write("cgroup.procs", "0");
+}
+
+/* Leaves @idle bytes idle, among what is in use, and stops. */
+static void holder(int up, size_t idle, size_t step)
+{
+	int fd = dev_open();
+	char *p;
+
+	if (enter() || arena_map(fd, 2 * GIB) == MAP_FAILED)
+		_exit(1);
+	for (size_t i = 0; i < idle; i += step) {
+		struct goheap_span s;
+
+		if (span_alloc(fd, step / PAGE, 0, &s))
+			_exit(2);
+		memset((void *)s.addr, 1, step);
+	}
+	p = span_new(fd, 4 * MIB / PAGE);
+	fill(p, 4 * MIB, 1);
+	for (char *q = p - idle; q < p; q += step)
+		if (span_free(fd, q, 0))
+			_exit(3);
+	if (write(up, &fd, sizeof(fd)) != sizeof(fd))
+		_exit(4);
+	raise(SIGSTOP);
+	/* What is in use is still there. */
+	_exit(filled(p, 4 * MIB, 1) ? 0 : 5);
+}
+
+static void neighbour(size_t bytes)
+{
+	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (enter())
+		_exit(1);
+	memset(p, 1, bytes);
+	_exit(0);
+}
+
+static void starve(struct __test_metadata *_metadata, size_t step)
+{
+	int up[2], x, status;
+	uint64_t released, need;
+	pid_t pid, pid2;
+	long before;
+
+	ASSERT_EQ(0, pipe(up));
+	pid = fork();
+	if (!pid)
+		holder(up[1], 300 * MIB, step);
+	ASSERT_EQ(sizeof(x), read(up[0], &x, sizeof(x)));
+	ASSERT_EQ(pid, waitpid(pid, &status, WUNTRACED));
+	before = file_number(CGROUP "/memory.current");
+	ASSERT_GE(before, (long)(300 * MIB));
+	released = file_number(SYSFS "/scav_pressure_bytes");
+	pid2 = fork();
+	if (!pid2)
+		neighbour(NEIGHBOUR);
+	EXPECT_EQ(0, reap(pid2));
+	released = file_number(SYSFS "/scav_pressure_bytes") - released;
+	need = before + NEIGHBOUR - LIMIT;
+	TH_LOG("needed %llu MiB, released %llu MiB", (unsigned long long)need >> 20,
+	       (unsigned long long)released >> 20);
+	EXPECT_GE(released, need);
+	EXPECT_LE(released, need + need / 4);
+	EXPECT_EQ(0, cgroup_field("oom "));
+	EXPECT_EQ(0, cgroup_field("oom_kill"));
+	kill(pid, SIGCONT);
+	EXPECT_EQ(0, reap(pid));
+}
+
+FIXTURE(cgroup) {
+	bool made;
+};
+
+FIXTURE_SETUP(cgroup)
+{
+	file_write("/sys/fs/cgroup/cgroup.subtree_control", "+memory");
+	if (mkdir(CGROUP, 0755) || access(CGROUP "/memory.max", W_OK)) {
+		rmdir(CGROUP);
+		return;
+	}
+	self->made = true;
+	ASSERT_EQ(0, cgroup_write("memory.max", "400M"));
+}
+
+FIXTURE_TEARDOWN(cgroup)
+{
+	for (int i = 0; self->made && i < 100 && rmdir(CGROUP); i++)
+		sleep_ms(20);
+}
+
+TEST_F_TIMEOUT(cgroup, a_stopped_process_with_one_idle_block_is_asked, 60)
+{
+	if (!self->made)
+		SKIP(return, "needs cgroup2 with the memory controller");
+	starve(_metadata, 300 * MIB);
+}
+
+TEST_F_TIMEOUT(cgroup, a_stopped_process_with_many_idle_spans_is_asked, 60)
+{
+	if (!self->made)
+		SKIP(return, "needs cgroup2 with the memory controller");
+	starve(_metadata, 64 * 1024);
+}
+
+TEST_HARNESS_MAIN
