@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Spans from the inside: where they are after each step, that the last free of a span
+ * that nobody owns is noticed in whatever order they come, that the heap reuses what
+ * was freed before it grows, and that a free which made a span empty unnoticed (the
+ * test stores FREE itself, as a free that lost the race does) is made good by the
+ * sweep cycle.
+ */
+#include <goheap.h>
+#include <malloc.h>
+#include <pthread.h>
+#include "../../userlib/mcache.h"
+#include "../../userlib/mcentral.h"
+#include "../../userlib/pagemap.h"
+#include "../../userlib/sweep.h"
+#include "back_test.h"
+
+static void *(*volatile vmalloc)(size_t) = malloc;
+static void (*volatile vfree)(void *) = free;
+
+/* Objects of 1 KiB: 8 in a span. */
+#define SIZE	1024u
+#define PER	8u
+#define N	(400 * PER)
+
+static char *objects[N];
+
+static struct ghu_mspan *span_of(const void *p)
+{
+	return ghu_pagemap_lookup((uintptr_t)p);
+}
+
+static unsigned int index_of(const void *p)
+{
+	return (unsigned int)((uintptr_t)p - span_of(p)->base) / span_of(p)->elemsize;
+}
+
+static uint8_t *state_of(const void *p)
+{
+	return &ghu_states(span_of(p))[index_of(p)];
+}
+
+/* What a free does that nobody hears of. */
+static void free_silently(void *p)
+{
+	__atomic_store_n(state_of(p), GHU_OBJ_FREE, __ATOMIC_RELEASE);
+}
+
+static int compare(const void *a, const void *b)
+{
+	char *const *p = a, *const *q = b;
+
+	return (*p > *q) - (*p < *q);
+}
+
+/* Fills whole spans, and sorts the objects by address. */
+static void *fill_spans(void *arg)
+{
+	for (unsigned int i = 0; i < N; i++)
+		objects[i] = vmalloc(SIZE);
+	qsort(objects, N, sizeof(*objects), compare);
+	return arg;
+}
+
+/* In a thread that then exits, so that nobody owns the spans. */
+static int make_shared(void)
+{
+	pthread_t t;
+
+	T(!pthread_create(&t, NULL, fill_spans, NULL));
+	pthread_join(t, NULL);
+	for (unsigned int i = 0; i < N; i++)
+		T_EQ(ghu_mspan_where(span_of(objects[i])), GHU_SPAN_IS_SHARED);
+	return T_PASS;
+}
+
+static unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
+{
+	return (unsigned int)__builtin_popcountll(ghu_match64(ghu_states(s), state));
+}
+
+static int test_states(void)
+{
+	struct ghu_mspan *s;
+	char *p = vmalloc(SIZE);
+
+	s = span_of(p);
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_OWNED);
+	T(s->owner == ghu_mcache);
+	T_EQ(s->spanclass, 31 << 1 | 1);
+	T_EQ(s->nelems, PER);
+	T_EQ(s->npages, 1);
+	T_EQ(s->elemsize, SIZE);
+	T(s->divmul == ghu_classes[31].divmul);
+	T_EQ(count_state(s, GHU_OBJ_LIVE), 1);
+	T_EQ(count_state(s, GHU_OBJ_TAIL), 64 - PER);
+	/* The lowest free object first, in rising order. */
+	for (unsigned int i = index_of(p) + 1; i < PER; i++)
+		T((char *)vmalloc(SIZE) == p + (i - index_of(p)) * SIZE);
+	T(!span_of((char *)s->base + ((size_t)1 << 30)));
+	p = vmalloc(100000);
+	s = span_of(p);
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_LARGE);
+	T_EQ(s->npages, 13);
+	T_EQ(s->spanclass, 1);
+	T_EQ(s->divmul, 0);
+	vfree(p);
+	T(!span_of(p));
+	return T_PASS;
+}
+
+/* One object is watched until it is the last one: its free gives the span back. */
+static int test_watch(void)
+{
+	struct ghu_mspan *s;
+
+	T_SUB(make_shared());
+	s = span_of(objects[0]);
+	T_EQ(count_state(s, GHU_OBJ_WATCH), 1);
+	/* The highest was chosen, so that rising frees meet it last. */
+	T_EQ(*state_of(objects[PER - 1]), GHU_OBJ_WATCH);
+	for (unsigned int i = 0; i < PER - 1; i++) {
+		vfree(objects[i]);
+		T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_SHARED);
+		T_EQ(*state_of(objects[PER - 1]), GHU_OBJ_WATCH);
+	}
+	vfree(objects[PER - 1]);
+	T(!span_of(objects[0]));
+	T(ghu_pagemap_get((uintptr_t)objects[0]) == &ghu_mspan_gone);
+
+	/* And falling ones hand it on once, to the other end. */
+	s = span_of(objects[PER]);
+	vfree(objects[2 * PER - 1]);
+	T_EQ(*state_of(objects[PER]), GHU_OBJ_WATCH);
+	for (unsigned int i = 2 * PER - 2; i > PER; i--)
+		vfree(objects[i]);
+	T_EQ(*state_of(objects[PER]), GHU_OBJ_WATCH);
+	T_EQ(count_state(s, GHU_OBJ_FREE), PER - 1);
+	vfree(objects[PER]);
+	T(!span_of(objects[PER]));
+	return T_PASS;
+}
+
+/* In any order, and from another thread. */
+static void *free_all(void *arg)
+{
+	for (unsigned int i = 0; i < N; i++)
+		vfree(objects[i]);
+	return arg;
+}
+
+static int test_orders(void)
+{
+	size_t before;
+	pthread_t t;
+
+	/* What libc allocates for its first thread stays. */
+	T_SUB(make_shared());
+	free_all(NULL);
+	before = goheap_inuse_bytes();
+	for (int order = 0; order < 4; order++) {
+		T_SUB(make_shared());
+		T(goheap_inuse_bytes() >= before + N * SIZE);
+		for (unsigned int i = 0; i < N && order; i++) {
+			unsigned int k = order == 1 ? N - 1 - i : (unsigned int)t_below(N);
+			char *p = objects[i];
+
+			if (order > 1 || k > i)
+				objects[i] = objects[k], objects[k] = p;
+		}
+		T(!pthread_create(&t, NULL, free_all, NULL));
+		pthread_join(t, NULL);
+		printf("# order %d: %zu\n", order, goheap_inuse_bytes() - before);
+		T(goheap_inuse_bytes() == before);
+	}
+	return T_PASS;
+}
+
+/* Who needs a span gets those with free objects before the heap grows by half. */
+static int test_reuse(void)
+{
+	unsigned int reused = 0;
+	size_t inuse;
+
+	T_SUB(make_shared());
+	for (unsigned int i = 0; i < N; i++)
+		if (i % PER < PER / 2)
+			vfree(objects[i]);
+	inuse = goheap_inuse_bytes();
+	for (unsigned int i = 0; i < N / 2; i++) {
+		char *p = vmalloc(SIZE);
+
+		reused += index_of(p) < PER / 2 && ghu_mspan_count_free(span_of(p)) < PER;
+	}
+	printf("# %u of %u reused, heap %zu -> %zu\n", reused, N / 2, inuse, goheap_inuse_bytes());
+	T(goheap_inuse_bytes() <= inuse + 8192);
+	return T_PASS;
+}
+
+/* All objects of a span were freed, and nobody heard of the last one. */
+static int test_missed_last(void)
+{
+	size_t before;
+
+	T_SUB(make_shared());
+	before = goheap_inuse_bytes();
+	for (unsigned int i = 0; i < N; i++)
+		if (i / PER % 2)
+			free_silently(objects[i]);
+		else if (i % PER)
+			vfree(objects[i]);
+	T_EQ(goheap_inuse_bytes(), before);
+	goheap_flush();
+	T_EQ(goheap_inuse_bytes(), before - N / PER / 2 * 8192);
+	for (unsigned int i = 0; i < N; i += 2 * PER)
+		vfree(objects[i]);
+	T_EQ(goheap_inuse_bytes(), before - N / PER * 8192);
+	return T_PASS;
+}
+
+/* The same without a flush, in a heap that grows. */
+static int test_missed_growing(void)
+{
+	static void *p[4000];
+	uint32_t gen = ghu_sweepgen();
+
+	T_SUB(make_shared());
+	for (unsigned int i = 0; i < N; i++)
+		free_silently(objects[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = vmalloc(8192);
+	T(ghu_sweepgen() > gen);
+	for (unsigned int i = 0; i < N; i++)
+		T(!span_of(objects[i]) || span_of(objects[i])->elemsize != SIZE);
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
+		vfree(p[i]);
+	return T_PASS;
+}
+
+/* A watch that was lost is set again. */
+static int test_lost_watch(void)
+{
+	struct ghu_mspan *s;
+
+	T_SUB(make_shared());
+	s = span_of(objects[0]);
+	free_silently(objects[PER - 1]);
+	T_EQ(count_state(s, GHU_OBJ_WATCH), 0);
+	goheap_flush();
+	T_EQ(count_state(s, GHU_OBJ_WATCH), 1);
+	for (unsigned int i = 0; i < PER - 1; i++)
+		vfree(objects[i]);
+	T(!span_of(objects[0]));
+	return T_PASS;
+}
+
+/*
+ * A program none of whose frees is ever noticed: it replaces objects of a live set
+ * for a long time, and the heap stays within a bound of what is live.
+ */
+static int replace(size_t size, unsigned int live, unsigned int steps)
+{
+	void **p = vmalloc(live * sizeof(*p));
+	uint32_t gen = ghu_sweepgen();
+	size_t most = 0;
+
+	for (unsigned int i = 0; i < live; i++)
+		p[i] = vmalloc(size);
+	for (unsigned int i = 0; i < steps; i++) {
+		unsigned int k = (unsigned int)t_below(live);
+
+		free_silently(p[k]);
+		p[k] = vmalloc(size);
+		if (goheap_inuse_bytes() > most)
+			most = goheap_inuse_bytes();
+	}
+	printf("# %zu bytes: live %zu, in use at most %zu, %u cycles\n", size,
+	       live * goheap_good_size(size), most, (ghu_sweepgen() - gen) / 2);
+	T(most <= live * goheap_good_size(size) * 2 + (4 << 20));
+	for (unsigned int i = 0; i < live; i++)
+		vfree(p[i]);
+	vfree(p);
+	return T_PASS;
+}
+
+static int test_nothing_noticed(void)
+{
+	T_SUB(replace(64, 40000, 300000));
+	T_SUB(replace(1024, 8000, 100000));
+	T_SUB(replace(8192, 1000, 20000));
+	T_SUB(replace(32768, 300, 5000));
+	return T_PASS;
+}
+
+/* The objects are never touched: what becomes resident are records.  Returns the peak. */
+static size_t make_records(void **p, int n)
+{
+	size_t peak;
+
+	for (int i = 0; i < n; i++)
+		p[i] = vmalloc(8192);
+	peak = t_rss();
+	for (int i = 0; i < n; i++)
+		vfree(p[i]);
+	malloc_trim(0);
+	return peak;
+}
+
+/* The records go as well: what a big heap needed does not stay behind. */
+static int test_records_return(void)
+{
+	enum { SPANS = 20000 };
+	static void *p[SPANS];
+	size_t peak, rss;
+
+	/* Once before: a child on the device makes a page heap for the parent's arena. */
+	make_records(p, SPANS);
+	peak = make_records(p, SPANS);
+	rss = t_rss();
+	printf("# resident %zu -> %zu\n", peak, rss);
+	T(rss + SPANS * 96 < peak);
+	return T_PASS;
+}
+
+/* As when two threads free a large object at the same time, and one was a little faster. */
+static void free_beaten(void)
+{
+	char *p = vmalloc(100000);
+
+	__atomic_store_n(ghu_states(span_of(p)), GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	vfree(p);
+}
+
+static int test_large_race(void)
+{
+	char text[200];
+
+	T_EQ(t_stderr(free_beaten, text, sizeof(text)), 256 + SIGABRT);
+	T(!strncmp(text, "fatal error: free: double free: 0x", 34));
+	return T_PASS;
+}
+
+/* fork() waits for whoever holds a lock, so that the child does not wait for ever. */
+static int locks_held;
+
+static void *hold_records(void *arg)
+{
+	ghu_lock(&ghu_mspan_lock);
+	__atomic_store_n(&locks_held, 1, __ATOMIC_RELEASE);
+	usleep(100000);
+	ghu_unlock(&ghu_mspan_lock);
+	return arg;
+}
+
+static void *hold_classes(void *arg)
+{
+	ghu_mcentral_lock_all();
+	__atomic_store_n(&locks_held, 1, __ATOMIC_RELEASE);
+	usleep(100000);
+	ghu_mcentral_unlock_all();
+	return arg;
+}
+
+static void *hold_leaves(void *arg)
+{
+	ghu_lock(&ghu_pagemap_lock);
+	__atomic_store_n(&locks_held, 1, __ATOMIC_RELEASE);
+	usleep(100000);
+	ghu_unlock(&ghu_pagemap_lock);
+	return arg;
+}
+
+static int fork_under(void *(*hold)(void *))
+{
+	pthread_t t;
+	pid_t pid;
+
+	/* Whatever is allocated for a thread is there now. */
+	vfree(vmalloc(100));
+	locks_held = 0;
+	T(!pthread_create(&t, NULL, hold, NULL));
+	while (!__atomic_load_n(&locks_held, __ATOMIC_ACQUIRE))
+		usleep(100);
+	pid = fork();
+	if (!pid) {
+		alarm(10);
+		for (size_t size = 8; size <= 100000; size += size / 4 + 8)
+			vfree(vmalloc(size));
+		goheap_flush();
+		if (ghu_pagemap_prepare((uintptr_t)1 << 46, 1))
+			_exit(1);
+		_exit(17);
+	}
+	pthread_join(t, NULL);
+	T_EQ(t_wait(pid), 17);
+	return T_PASS;
+}
+
+static int test_fork_locks(void)
+{
+	T_SUB(fork_under(hold_records));
+	T_SUB(fork_under(hold_classes));
+	T_SUB(fork_under(hold_leaves));
+	return T_PASS;
+}
+
+static const struct t_case cases[] = {
+	{ "where spans are, and what their records say", test_states },
+	{ "the watch is handed on, and returns the span", test_watch },
+	{ "any order of frees returns every span", test_orders },
+	{ "free objects are used before the heap grows", test_reuse },
+	{ "a missed last free is found by a flush", test_missed_last },
+	{ "a missed last free is found by a growing heap", test_missed_growing },
+	{ "a lost watch is set again", test_lost_watch },
+	{ "memory is bounded when no last free is noticed", test_nothing_noticed },
+	{ "records of spans are given back", test_records_return },
+	{ "two frees of a large object, nearly at once", test_large_race },
+	{ "fork waits for locks", test_fork_locks },
+};
+
+int main(int argc, char **argv)
+{
+	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
+}

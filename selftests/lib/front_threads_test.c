@@ -1,0 +1,366 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Many threads: who frees what others allocated, storms of short threads, forks in
+ * the middle of it all.  Memory in use must stay bounded, contents must stay what
+ * they were, and when everything is freed next to nothing may be left.
+ */
+#include <goheap.h>
+#include <malloc.h>
+#include <pthread.h>
+#include "back_test.h"
+
+#if T_SANITIZED
+#define SCALE	10
+#else
+#define SCALE	1
+#endif
+
+static void *(*volatile vmalloc)(size_t) = malloc;
+static void (*volatile vfree)(void *) = free;
+
+/* ---- a ring between two threads ---- */
+
+#define RING	4096u
+
+struct ring {
+	void *slots[RING];
+	unsigned int head __attribute__((aligned(64)));
+	unsigned int tail __attribute__((aligned(64)));
+	long count;
+	size_t size;		/* 0: all sizes */
+	uint64_t bad;
+};
+
+static size_t size_of(const struct ring *r, long i)
+{
+	return r->size ? r->size : 8 + (size_t)(i * 2654435761u % 4000);
+}
+
+static void *producer(void *arg)
+{
+	struct ring *r = arg;
+
+	for (long i = 0; i < r->count; i++) {
+		size_t size = size_of(r, i);
+		uint64_t *p = vmalloc(size);
+
+		*p = (uint64_t)i;
+		while (r->head - __atomic_load_n(&r->tail, __ATOMIC_ACQUIRE) == RING)
+			sched_yield();
+		r->slots[r->head % RING] = p;
+		__atomic_store_n(&r->head, r->head + 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static void *consumer(void *arg)
+{
+	struct ring *r = arg;
+
+	for (long i = 0; i < r->count; i++) {
+		uint64_t *p;
+
+		while (__atomic_load_n(&r->head, __ATOMIC_ACQUIRE) == r->tail)
+			sched_yield();
+		p = r->slots[r->tail % RING];
+		r->bad += *p != (uint64_t)i;
+		vfree(p);
+		__atomic_store_n(&r->tail, r->tail + 1, __ATOMIC_RELEASE);
+	}
+	return NULL;
+}
+
+static int run_ring(size_t size, long count)
+{
+	static struct ring r;
+	pthread_t a, b;
+
+	memset(&r, 0, sizeof(r));
+	r.count = count;
+	r.size = size;
+	T(!pthread_create(&a, NULL, producer, &r) && !pthread_create(&b, NULL, consumer, &r));
+	pthread_join(a, NULL);
+	pthread_join(b, NULL);
+	T_EQ(r.bad, 0);
+	return T_PASS;
+}
+
+static int test_ring(void)
+{
+	static const size_t sizes[] = { 8, 64, 256, 1024, 8192, 32768, 0 };
+	size_t before = goheap_inuse_bytes();
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++) {
+		size_t most = (sizes[i] ? sizes[i] : 4000) * RING * 3 + (8 << 20), inuse;
+
+		for (int round = 0; round < 4; round++) {
+			T_SUB(run_ring(sizes[i], 40000 / SCALE));
+			inuse = goheap_inuse_bytes();
+			T(inuse < before + most);
+		}
+		goheap_flush();
+		inuse = goheap_inuse_bytes();
+		printf("# %zu bytes: %zu in use\n", sizes[i], inuse);
+		T(inuse <= before + (256 << 10));
+	}
+	return T_PASS;
+}
+
+/* ---- everybody frees what anybody allocated ---- */
+
+#define SWAP_SLOTS	4096u
+#define SWAP_THREADS	6
+
+static void *swap_slots[SWAP_SLOTS];
+static uint64_t swap_bad;
+
+static uint64_t *make_block(uint64_t *x)
+{
+	size_t words = 2 + *x % 16 * (*x >> 32 & 1 ? 1 : *x >> 40 & 255);
+	uint64_t *p = vmalloc(words * 8);
+
+	p[0] = words;
+	for (size_t i = 1; i < words; i++)
+		p[i] = (uintptr_t)p + i;
+	return p;
+}
+
+static void drop_block(uint64_t *p)
+{
+	bool bad = malloc_usable_size(p) < p[0] * 8;
+
+	for (size_t i = 1; i < p[0]; i++)
+		bad |= p[i] != (uintptr_t)p + i;
+	if (bad)
+		__atomic_fetch_add(&swap_bad, 1, __ATOMIC_RELAXED);
+	vfree(p);
+}
+
+/* Puts a block in the place of another, which is dropped. */
+static void swap_block(uint64_t x, void *p)
+{
+	void **slot = &swap_slots[x >> 20 & (SWAP_SLOTS - 1)];
+
+	p = __atomic_exchange_n(slot, p, __ATOMIC_ACQ_REL);
+	if (p)
+		drop_block(p);
+}
+
+static void *swapper(void *arg)
+{
+	uint64_t x = (uintptr_t)arg * 0x9e3779b97f4a7c15ull + 1;
+
+	for (int i = 0; i < 60000 / SCALE; i++) {
+		void *p;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		p = make_block(&x);
+		swap_block(x, p);
+	}
+	return NULL;
+}
+
+static int drop_all_blocks(void)
+{
+	for (unsigned int i = 0; i < SWAP_SLOTS; i++) {
+		if (swap_slots[i])
+			drop_block(swap_slots[i]);
+		swap_slots[i] = NULL;
+	}
+	T_EQ(swap_bad, 0);
+	return T_PASS;
+}
+
+static int test_swap(void)
+{
+	pthread_t t[SWAP_THREADS];
+	size_t before = goheap_inuse_bytes();
+
+	for (int round = 0; round < 3; round++) {
+		for (uintptr_t i = 0; i < SWAP_THREADS; i++)
+			T(!pthread_create(&t[i], NULL, swapper, (void *)(i + 10)));
+		for (int i = 0; i < SWAP_THREADS; i++)
+			pthread_join(t[i], NULL);
+		T_SUB(drop_all_blocks());
+		goheap_flush();
+		printf("# %zu bytes in use\n", goheap_inuse_bytes());
+		T(goheap_inuse_bytes() <= before + (256 << 10));
+	}
+	return T_PASS;
+}
+
+/* ---- short threads ---- */
+
+static void *short_thread(void *arg)
+{
+	void *p[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
+		p[i] = vmalloc(i * i * 8);
+		memset(p[i], 1, i * i * 8);
+	}
+	/* One is left for whoever joins this thread. */
+	for (size_t i = 1; i < ARRAY_SIZE(p); i++)
+		vfree(p[i]);
+	return p[0];
+}
+
+static int storm(int n)
+{
+	pthread_t t[4];
+
+	for (int i = 0; i < n; i += (int)ARRAY_SIZE(t)) {
+		void *p;
+
+		for (size_t k = 0; k < ARRAY_SIZE(t); k++)
+			T(!pthread_create(&t[k], NULL, short_thread, NULL));
+		for (size_t k = 0; k < ARRAY_SIZE(t); k++) {
+			pthread_join(t[k], &p);
+			vfree(p);
+		}
+	}
+	return T_PASS;
+}
+
+static int test_storm(void)
+{
+	size_t inuse, rss;
+
+	T_SUB(storm(200));
+	inuse = goheap_inuse_bytes();
+	rss = t_rss();
+	T_SUB(storm(10000 / SCALE));
+	printf("# in use %zu -> %zu, resident %zu -> %zu\n", inuse, goheap_inuse_bytes(),
+	       rss, t_rss());
+	T(goheap_inuse_bytes() <= inuse + (512 << 10));
+	T(T_SANITIZED || t_rss() <= rss + (16 << 20));
+	return T_PASS;
+}
+
+/* ---- malloc in destructors of threads ---- */
+
+static pthread_key_t late_key;
+static int late_rounds;
+
+/* Runs in every round that there is, later than the library's own. */
+static void late_destructor(void *arg)
+{
+	void *p[200];
+
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = vmalloc(i * 20);
+	for (size_t i = 0; i < ARRAY_SIZE(p); i++)
+		vfree(p[i]);
+	vfree(arg);
+	__atomic_fetch_add(&late_rounds, 1, __ATOMIC_RELAXED);
+	pthread_setspecific(late_key, vmalloc(33));
+}
+
+static void *late_thread(void *arg)
+{
+	pthread_setspecific(late_key, vmalloc(33));
+	return arg;
+}
+
+static int test_destructors(void)
+{
+	size_t inuse = 0;
+	pthread_t t;
+
+	/* The sanitizer is finished with the thread by then. */
+	if (T_SANITIZED)
+		return T_SKIP;
+	T(!pthread_key_create(&late_key, late_destructor));
+	for (int i = 0; i < 400; i++) {
+		T(!pthread_create(&t, NULL, late_thread, NULL));
+		pthread_join(t, NULL);
+		if (i == 100)
+			inuse = goheap_inuse_bytes();
+	}
+	T(late_rounds >= 400 * 2);
+	/* Each thread leaves one block of 33 bytes behind: it set the key in the last round. */
+	T(goheap_inuse_bytes() <= inuse + (256 << 10));
+	return T_PASS;
+}
+
+/* ---- fork in the midst of threads ---- */
+
+static int stop;
+
+static void *churner(void *arg)
+{
+	uint64_t x = (uintptr_t)arg;
+
+	while (!__atomic_load_n(&stop, __ATOMIC_RELAXED)) {
+		void *p;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		p = make_block(&x);
+		swap_block(x, p);
+	}
+	return NULL;
+}
+
+/* All that was inherited is there, can be freed, and what dead threads owned is used again. */
+static int child_work(void)
+{
+	size_t most;
+
+	T_SUB(drop_all_blocks());
+	goheap_flush();
+	most = goheap_inuse_bytes();
+	for (uint64_t i = 0, x = 88172645463325252ull; i < 5000; i++) {
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		drop_block(make_block(&x));
+	}
+	T_SUB(run_ring(0, 5000));
+	goheap_flush();
+	/* Blocks that the threads had in their hands are lost; no more. */
+	T(goheap_inuse_bytes() <= most + (512 << 10));
+	T(goheap_inuse_bytes() <= 2 << 20);
+	return T_PASS;
+}
+
+static int test_fork(void)
+{
+	pthread_t t[3];
+	int failed = 0;
+
+	/* The sanitizer allows no threads after such a fork. */
+	if (T_SANITIZED)
+		return T_SKIP;
+	for (uintptr_t i = 0; i < ARRAY_SIZE(t); i++)
+		T(!pthread_create(&t[i], NULL, churner, (void *)(i + 100)));
+	for (int i = 0; i < 25 && !failed; i++) {
+		pid_t pid;
+
+		fflush(stdout);
+		pid = fork();
+		if (!pid) {
+			alarm(60);
+			failed = child_work();
+			fflush(stdout);
+			_exit(failed);
+		}
+		T(pid > 0);
+		failed = t_wait(pid);
+	}
+	__atomic_store_n(&stop, 1, __ATOMIC_RELAXED);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		pthread_join(t[i], NULL);
+	T_EQ(failed, 0);
+	return drop_all_blocks();
+}
+
+static const struct t_case cases[] = {
+	{ "one allocates, another frees", test_ring },
+	{ "all free what any allocated", test_swap },
+	{ "10000 short threads", test_storm },
+	{ "malloc in the last destructors of threads", test_destructors },
+	{ "fork while threads allocate", test_fork },
+};
+
+int main(int argc, char **argv)
+{
+	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
