@@ -493,7 +493,7 @@ static int goheap_take_batch(struct goheap *heap, const struct goheap_step *step
 		return -EAGAIN;
 	while (b->nr < GOHEAP_BATCH_RUNS && pages < GH_HUGE_PAGES &&
 	       !gh_idle_take_locked(&heap->core, &req, &b->runs[b->nr]))
-		pages += b->runs[b->nr++].npages;
+		pages += b->runs[b->nr++].idle_pages;
 	goheap_unlock(heap);
 	return b->nr ? 0 : -ENOENT;
 }
@@ -505,10 +505,11 @@ static void goheap_zap_batch(struct goheap *heap, struct goheap_step *step)
 	unsigned int i;
 
 	for (i = 0; i < b->nr; i++) {
-		u64 bytes = b->runs[i].npages << GH_PAGE_SHIFT;
+		const struct gh_idle_run *run = &b->runs[i];
 
-		unmap_mapping_range(heap->inode->i_mapping, b->runs[i].addr, bytes, 1);
-		step->bytes += bytes;
+		unmap_mapping_range(heap->inode->i_mapping, run->addr,
+				    run->npages << GH_PAGE_SHIFT, 1);
+		step->bytes += run->idle_pages << GH_PAGE_SHIFT;
 	}
 	/* Other threads may have changed it too; a span may not have been touched at all. */
 	after = get_mm_counter(heap->mm, MM_ANONPAGES);

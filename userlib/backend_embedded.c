@@ -128,7 +128,7 @@ static size_t release_one(struct embedded_heap *e, u64 max_pages, u64 min_age_ns
 	mutex_lock(&e->mheap.lock);
 	gh_idle_put_locked(&e->mheap, &run, ok);
 	mutex_unlock(&e->mheap.lock);
-	return ok ? run.npages << GH_PAGE_SHIFT : 0;
+	return ok ? run.idle_pages << GH_PAGE_SHIFT : 0;
 }
 
 /* Up to max_bytes, and what a run needs to be whole. */

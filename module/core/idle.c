@@ -17,7 +17,7 @@
  * runs when there is no memory.  The calls that allocate therefore leave enough
  * for two splits of every huge run (gh_records_floor()).  Splitting at the ends
  * of 2 MiB blocks needs no tables, since leaves of the table have the same
- * bounds.
+ * bounds, and a neighbour that is taken along is cut at one.
  */
 #include <gh_port.h>
 #include "mheap.h"
@@ -164,6 +164,53 @@ static bool can_split(const struct gh_mheap *h, const struct gh_mspan *s, u64 st
 	return records <= h->records.nr_spare && tables <= h->spans.nr_spare;
 }
 
+/* Adds the released run that ends or begins at @s, as far as @lo or @hi, to @s. */
+static void take_along(struct gh_mheap *h, struct gh_mspan *s, struct gh_mspan *nb,
+		       u64 lo, u64 hi)
+{
+	u64 start = max(lo, nb->start);
+	u64 end = min(hi, gh_mspan_end(nb));
+
+	if (start >= end || !can_split(h, nb, start, end))
+		return;
+	gh_free_isolate(h, nb, start, end - start);
+	h->stats.released_pages -= nb->npages;
+	s->start = min(s->start, nb->start);
+	s->npages += nb->npages;
+	gh_mspan_release(h, nb);
+}
+
+static bool is_released(const struct gh_mspan *s)
+{
+	return s->state == GH_SPAN_FREE && s->released;
+}
+
+/*
+ * A released run may have pages after all: a touch of what was beside it may have
+ * brought in a huge page.  So what is released of a 2 MiB block takes along its
+ * released neighbours there.  Where there is nothing it costs next to nothing, and a
+ * huge page goes as a whole, instead of being split.
+ */
+static void take_neighbours(struct gh_mheap *h, struct gh_mspan *s)
+{
+	u64 lo = ALIGN_DOWN(s->start, GH_HUGE_PAGES);
+	u64 hi = ALIGN(gh_mspan_end(s), GH_HUGE_PAGES);
+	u64 first = h->arena_start >> GH_PAGE_SHIFT;
+	struct gh_mspan *nb;
+
+	if (lo < s->start && s->start > first) {
+		nb = gh_spans_get(&h->spans, s->start - 1);
+		if (is_released(nb))
+			take_along(h, s, nb, lo, s->start);
+	}
+	if (gh_mspan_end(s) < min(hi, first + h->used_pages)) {
+		nb = gh_spans_get(&h->spans, gh_mspan_end(s));
+		if (is_released(nb))
+			take_along(h, s, nb, gh_mspan_end(s), hi);
+	}
+	gh_idle_resized(h, s);
+}
+
 int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 			struct gh_idle_run *run)
 {
@@ -188,7 +235,9 @@ int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 		end = gh_mspan_end(s);
 	}
 	gh_free_isolate(h, s, start, end - start);
+	run->idle_pages = s->npages;
 	s->state = GH_SPAN_SCAVENGING;
+	take_neighbours(h, s);
 	gh_spans_set_ends(&h->spans, s);
 	run->addr = s->start << GH_PAGE_SHIFT;
 	run->npages = s->npages;

@@ -38,15 +38,16 @@ struct gh_idle_req {
 struct gh_idle_run {
 	u64 addr;
 	u64 npages;
+	u64 idle_pages;		/* of them, those that count as resident */
 	struct gh_mspan *span;	/* for gh_idle_put_locked() */
 };
 
 /*
  * Takes one resident idle run of at most max_pages (and at most GH_HUGE_PAGES)
  * off the free structures, so that it cannot be allocated: aligned 2 MiB blocks
- * first, oldest first, unused for longer than min_age_ns.  Never allocates:
- * splits only with spare records, else takes a run whole.  0; -ENOENT: none
- * such.
+ * first, oldest first, unused for longer than min_age_ns; and with it what is
+ * beside it, in its own 2 MiB blocks, and released.  Never allocates: splits only
+ * with spare records, else takes a run whole.  0; -ENOENT: none such.
  */
 int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 			struct gh_idle_run *run);

@@ -359,6 +359,65 @@ static int no_spare_table(void)
 	return finish();
 }
 
+/* What is released beside a run goes with it, as far as its 2 MiB block reaches. */
+static int takes_along(void)
+{
+	struct gh_idle_run run;
+	u64 released;
+
+	t_heap_init(&h, BASE, 1024 * MIB);
+	T_EQ(t_alloc(&h, 1100, 1, 0) - BASE, 0);
+	T_EQ(t_alloc(&h, 2, 1, 0) - BASE, 1100);
+	T_EQ(t_free(&h, BASE, 0, 1), 0);
+	while (!take(2, 0, 256, &run))
+		put(&run, true);
+	/* 0 to 1100 is released, and the end of the used part never was anything else. */
+	T_EQ(t_free(&h, BASE + 1100, 0, 1), 0);
+	released = h.stats.released_pages;
+	T_EQ(h.used_pages, 1104);
+	T_EQ(take(3, 0, 256, &run), 0);
+	T_EQ(run.idle_pages, 2);
+	T_EQ(run.addr, 1024);
+	T_EQ(run.npages, 80);
+	T_EQ(h.stats.released_pages, released - 76 - 2);
+	T_EQ(span(1023)->npages, 1024);
+	T_EQ(t_check(&h), 0);
+	put(&run, false);
+	/* It is back, and all of it may have pages. */
+	T_EQ(span(1024)->npages, 80);
+	T_EQ(span(1024)->needzero, true);
+	T_EQ(gh_idle_resident_pages(&h), 80);
+	T_EQ(t_check(&h), 0);
+	T_EQ(take(3, 0, 256, &run), 0);
+	T_EQ(run.npages, 80);
+	put(&run, true);
+	T_EQ(span(0)->npages, 1104);
+	T_EQ(h.stats.released_pages, 1104);
+	return finish();
+}
+
+/* Neither what is in use, nor idle, nor being released already. */
+static int takes_no_other_along(void)
+{
+	static const u64 len[] = { 3, 5, 7 };
+	struct gh_idle_run run, second;
+	long page[3];
+
+	t_heap_init(&h, BASE, 1024 * MIB);
+	T_EQ(fill(len, 3, page), 0);
+	T_EQ(t_free(&h, BASE + page[0], 0, 1), 0);
+	T_EQ(take(2, 0, 256, &run), 0);
+	T_EQ(run.npages, 3);
+	T_EQ(t_free(&h, BASE + page[0] + 3, 0, 3), 0);
+	T_EQ(take(4, 0, 256, &second), 0);
+	T_EQ(second.npages, 1);
+	put(&second, true);
+	T_EQ(t_check(&h), 0);
+	put(&run, true);
+	T_EQ(span(0)->npages, 4);
+	return finish();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
@@ -371,6 +430,8 @@ int main(int argc, char **argv)
 		{ "idle: becomes huge by merging", becomes_huge },
 		{ "idle: 500 MiB in bounded steps", long_run },
 		{ "idle: the reserve lasts", reserve_lasts },
+		{ "idle: takes released neighbours along", takes_along },
+		{ "idle: takes no other neighbours along", takes_no_other_along },
 		{ "idle: no spare record", no_spare_record },
 		{ "idle: no spare table", no_spare_table },
 	};

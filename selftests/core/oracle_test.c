@@ -268,17 +268,44 @@ static const struct orun *o_oldest(const struct gh_idle_req *req, bool huge)
 	return best;
 }
 
-static int check_taken(const struct gh_idle_run *run, const struct gh_idle_req *req,
-		       const struct orun *oldest, bool huge)
+/* The first page of it that was not released before. */
+static u64 o_taken_from(const struct gh_idle_run *run)
 {
-	u64 start = run->addr >> GH_PAGE_SHIFT;
+	const struct orun *r = at(run->addr >> GH_PAGE_SHIFT);
+
+	return is_free(r, true) ? oend(r) : run->addr >> GH_PAGE_SHIFT;
+}
+
+static int check_taken(u64 start, const struct gh_idle_run *run,
+		       const struct gh_idle_req *req, const struct orun *oldest, bool huge)
+{
 	const struct orun *r = at(start);
 	u64 most = min(req->max_pages, (u64)256);
 
 	T(is_free(r, false) && r->since == oldest->since && o_huge(r) == huge);
 	T_EQ(start, huge ? align_up(r->start, 256) : r->start);
-	T_EQ(run->npages, huge ? most : min(most, r->npages));
+	T_EQ(run->idle_pages, huge ? most : min(most, r->npages));
 	return 0;
+}
+
+/* What is released beside run i, in its own 2 MiB blocks, goes with it. */
+static void o_take_along(unsigned int i)
+{
+	u64 lo = o.run[i].start / 256 * 256, hi = align_up(oend(&o.run[i]), 256), from, to;
+
+	if (i && lo < o.run[i].start && is_free(&o.run[i - 1], true)) {
+		from = max(lo, o.run[i - 1].start);
+		i = o_cut(from, o.run[i].start - from) - o.run;
+		o.run[i + 1].start = from;
+		o.run[i + 1].npages += o.run[i].npages;
+		delete_at(i);
+	}
+	if (i + 1 < o.nr && oend(&o.run[i]) < hi && is_free(&o.run[i + 1], true)) {
+		to = min(hi, oend(&o.run[i + 1]));
+		o_cut(o.run[i + 1].start, to - o.run[i + 1].start);
+		o.run[i].npages += o.run[i + 1].npages;
+		delete_at(i + 1);
+	}
 }
 
 /* Parts of one age have no order among them, so the core chooses and the oracle judges. */
@@ -291,6 +318,8 @@ static int step_take(u64 now)
 	const struct orun *oldest = o_oldest(&req, true);
 	bool huge = oldest;
 	struct gh_idle_run run;
+	struct orun *r;
+	u64 start;
 	int err;
 
 	if (o.nr_taken == ARRAY_SIZE(o.taken))
@@ -306,9 +335,15 @@ static int step_take(u64 now)
 		return 0;
 	}
 	T_EQ(err, 0);
-	if (check_taken(&run, &req, oldest, huge))
+	start = o_taken_from(&run);
+	if (check_taken(start, &run, &req, oldest, huge))
 		return 1;
-	o_cut(run.addr >> GH_PAGE_SHIFT, run.npages)->state = GH_SPAN_SCAVENGING;
+	r = o_cut(start, run.idle_pages);
+	r->state = GH_SPAN_SCAVENGING;
+	o_take_along(r - o.run);
+	r = at(start);
+	T_EQ(run.addr, r->start << GH_PAGE_SHIFT);
+	T_EQ(run.npages, r->npages);
 	o.taken[o.nr_taken++] = run;
 	return 0;
 }

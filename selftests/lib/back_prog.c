@@ -136,11 +136,12 @@ static long status_kb(const char *name)
 #define LIVE_BYTES	(8u << 20)
 
 static size_t idle_size;
+static unsigned int idle_threads;
 
 /* Allocates its share and frees it again, then sleeps for ever. */
 static void *idle_thread(void *arg)
 {
-	size_t n = IDLE_BYTES / 4 / idle_size;
+	size_t n = IDLE_BYTES / idle_threads / idle_size;
 	char **p = malloc(n * sizeof(*p));
 
 	for (size_t i = 0; i < n; i++) {
@@ -166,19 +167,20 @@ static void look(int sig)
 	_exit(0);
 }
 
-/* 8 MiB live, 200 MiB in blocks of a size just freed by four threads, all of them asleep. */
-static int idle(size_t size)
+/* 8 MiB live, 200 MiB in blocks of a size just freed by some threads, all of them asleep. */
+static int idle(size_t size, unsigned int nr_threads)
 {
 	long before = status_kb("RssAnon:");
 	pthread_barrier_t barrier;
 	pthread_t t;
 
 	idle_size = size;
+	idle_threads = nr_threads;
 	live = malloc(LIVE_BYTES);
 	memset(live, 'L', LIVE_BYTES);
 	signal(SIGUSR1, look);
-	pthread_barrier_init(&barrier, NULL, 5);
-	for (int i = 0; i < 4; i++)
+	pthread_barrier_init(&barrier, NULL, nr_threads + 1);
+	for (unsigned int i = 0; i < nr_threads; i++)
 		if (pthread_create(&t, NULL, idle_thread, &barrier))
 			return 1;
 	pthread_barrier_wait(&barrier);
@@ -196,8 +198,8 @@ int main(int argc, char **argv)
 
 	if (!strcmp(what, "dump"))
 		return dump();
-	if (!strcmp(what, "idle") && argc > 2)
-		return idle(strtoul(argv[2], NULL, 10));
+	if (!strcmp(what, "idle") && argc > 3)
+		return idle(strtoul(argv[2], NULL, 10), (unsigned int)strtoul(argv[3], NULL, 10));
 	if (!strcmp(what, "fill"))
 		return fill();
 	if (!strcmp(what, "mlock"))

@@ -44,6 +44,7 @@ typedef uint64_t u64;
 	max_a > max_b ? max_a : max_b; })
 
 #define ALIGN(x, a)	(((x) + ((__typeof__(x))(a) - 1)) & ~((__typeof__(x))(a) - 1))
+#define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
 #define IS_ALIGNED(x, a)	(((x) & ((__typeof__(x))(a) - 1)) == 0)
 
 static inline bool is_power_of_2(unsigned long n)
