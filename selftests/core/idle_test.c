@@ -312,26 +312,49 @@ static int reserve_lasts(void)
 	return finish();
 }
 
-/* Without a spare record a run is taken whole, however long. */
+static struct gh_records hidden;
+
+static void hide_spare_records(void)
+{
+	hidden = h.records;
+	h.records = (struct gh_records) {};
+}
+
+/* A record that became spare meanwhile is kept. */
+static void show_spare_records(void)
+{
+	struct gh_mspan *s = h.records.spare.first;
+
+	if (s)
+		gh_list_remove(&h.records.spare, s);
+	h.records = hidden;
+	if (s)
+		gh_mspan_release(&h, s);
+}
+
+/* Without a spare record a run is taken whole, however long, a neighbour whole or not at all. */
 static int no_spare_record(void)
 {
-	static const u64 len[] = { 100 * MIB };
-	struct gh_span_list kept;
+	static const u64 len[] = { 100 * MIB + 10 };
 	struct gh_idle_run run;
-	u64 nr;
 	long page;
 
 	t_heap_init(&h, BASE, 1024 * MIB);
 	T_EQ(fill(len, 1, &page), 0);
 	T_EQ(t_free(&h, BASE, 0, 1), 0);
-	kept = h.records.spare;
-	nr = h.records.nr_spare;
-	h.records.spare = (struct gh_span_list) {};
-	h.records.nr_spare = 0;
+	hide_spare_records();
 	T_EQ(take(2, 0, 256, &run), 0);
-	T_EQ(run.npages, 100 * MIB);
-	h.records.spare = kept;
-	h.records.nr_spare = nr;
+	T_EQ(run.npages, 100 * MIB + 10);
+	show_spare_records();
+	put(&run, true);
+	T_EQ(t_free(&h, BASE + 100 * MIB + 10, 0, 3), 0);
+	hide_spare_records();
+	T_EQ(take(4, 0, 256, &run), 0);
+	T_EQ(run.addr, 100 * MIB + 10);
+	show_spare_records();
+	put(&run, false);
+	T_EQ(take(4, 0, 256, &run), 0);
+	T_EQ(run.addr, 100 * MIB);
 	put(&run, true);
 	return finish();
 }
