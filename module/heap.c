@@ -555,7 +555,7 @@ int goheap_release_step(struct goheap *heap, struct goheap_step *step)
 
 	step->bytes = 0;
 	step->hw_pages = 0;
-	if (!gh_idle_resident_pages(&heap->core))
+	if (!gh_idle_any(&heap->core))
 		return -ENOENT;
 	if (step->may_wait) {
 		if (mutex_lock_killable(&heap->scav_lock))

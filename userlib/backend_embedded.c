@@ -108,8 +108,8 @@ static bool drop_pages(uintptr_t addr, size_t bytes)
 	return true;
 }
 
-/* Releases one run that is idle for longer than min_age_ns.  Bytes; 0: none, or it cannot be. */
-static size_t release_one(struct embedded_heap *e, u64 max_pages, u64 min_age_ns)
+/* Releases one run that is idle for longer than min_age_ns.  False: none, or it cannot be. */
+static bool release_one(struct embedded_heap *e, u64 max_pages, u64 min_age_ns, size_t *bytes)
 {
 	struct gh_idle_req req = { .min_age_ns = min_age_ns, .max_pages = max_pages };
 	struct gh_idle_run run;
@@ -121,28 +121,28 @@ static size_t release_one(struct embedded_heap *e, u64 max_pages, u64 min_age_ns
 	err = gh_idle_take_locked(&e->mheap, &req, &run);
 	mutex_unlock(&e->mheap.lock);
 	if (err)
-		return 0;
+		return false;
 
 	ok = drop_pages(run.addr, run.npages << GH_PAGE_SHIFT);
 
 	mutex_lock(&e->mheap.lock);
 	gh_idle_put_locked(&e->mheap, &run, ok);
 	mutex_unlock(&e->mheap.lock);
-	return ok ? run.idle_pages << GH_PAGE_SHIFT : 0;
+	if (ok)
+		*bytes += run.idle_pages << GH_PAGE_SHIFT;
+	return ok;
 }
 
 /* Up to max_bytes, and what a run needs to be whole. */
 static size_t release(struct embedded_heap *e, size_t max_bytes, u64 min_age_ns)
 {
-	size_t released = 0, bytes;
+	size_t released = 0;
 
 	while (released < max_bytes) {
 		u64 left_pages = (max_bytes - released - 1) / GH_PAGE_SIZE + 1;
 
-		bytes = release_one(e, min(left_pages, (u64)GH_HUGE_PAGES), min_age_ns);
-		if (!bytes)
+		if (!release_one(e, min(left_pages, (u64)GH_HUGE_PAGES), min_age_ns, &released))
 			break;
-		released += bytes;
 	}
 	return released;
 }

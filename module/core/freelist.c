@@ -174,6 +174,23 @@ void gh_free_add(struct gh_mheap *h, struct gh_mspan *s)
 	gh_freeset_insert(&h->free[s->released], s);
 }
 
+void gh_free_grow(struct gh_mheap *h, u64 end, u64 since_ns)
+{
+	u64 start = (h->arena_start >> GH_PAGE_SHIFT) + h->used_pages;
+	u64 npages = end - start;
+	struct gh_mspan *s = gh_mspan_new(h, start, npages);
+
+	s->released = true;
+	s->unusedsince_ns = since_ns;
+	h->used_pages += npages;
+	h->stats.idle_pages += npages;
+	h->stats.released_pages += npages;
+	/* The start is no end yet if this is the first growth. */
+	gh_spans_cut(&h->spans, start);
+	gh_spans_cut(&h->spans, end);
+	gh_free_add(h, s);
+}
+
 /* Makes [start, start + npages) of the run @s, which is being taken apart, a free run. */
 static void split_off(struct gh_mheap *h, struct gh_mspan *s, u64 start, u64 npages)
 {

@@ -47,6 +47,8 @@ void gh_busy_remove(struct gh_busy *b, struct gh_mspan *s);
  * neighbours of the same kind.  If it is resident it is in the idle order already.
  */
 void gh_free_add(struct gh_mheap *h, struct gh_mspan *s);
+/* Makes unused arena up to page @end a released run.  Needs a record, and tables for both ends. */
+void gh_free_grow(struct gh_mheap *h, u64 end, u64 since_ns);
 /*
  * Takes [start, start + npages) out of the free run @s.  Afterwards @s is this
  * part, in none of the sets, but in the idle order still if it is resident; its

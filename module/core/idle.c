@@ -128,12 +128,41 @@ u64 gh_idle_resident_pages(const struct gh_mheap *h)
 	return READ_ONCE(h->idle.resident_pages);
 }
 
-static bool old_enough(const struct gh_mspan *s, const struct gh_idle_req *req)
+bool gh_idle_any(const struct gh_mheap *h)
+{
+	return gh_idle_resident_pages(h) ||
+	       READ_ONCE(h->idle.nr_looked) != READ_ONCE(h->idle.nr_touched);
+}
+
+static struct gh_touched *touched_at(struct gh_idle *idle, u64 nr)
+{
+	return &idle->touched[nr % GH_TOUCHED_MAX];
+}
+
+void gh_idle_touch(struct gh_mheap *h, u64 page, u64 now_ns)
+{
+	struct gh_idle *idle = &h->idle;
+	u64 end = ALIGN(page, GH_HUGE_PAGES);
+	struct gh_touched *last = touched_at(idle, idle->nr_touched - 1);
+
+	if (end == page)
+		return;
+	if (idle->nr_looked == idle->nr_touched || last->end != end) {
+		last = touched_at(idle, idle->nr_touched);
+		WRITE_ONCE(idle->nr_touched, idle->nr_touched + 1);
+		if (idle->nr_touched - idle->nr_looked > GH_TOUCHED_MAX)
+			WRITE_ONCE(idle->nr_looked, idle->nr_looked + 1);
+	}
+	last->page = max(end - GH_HUGE_PAGES, h->arena_start >> GH_PAGE_SHIFT);
+	last->end = end;
+	last->since_ns = now_ns;
+}
+
+static bool old_enough(u64 since_ns, const struct gh_idle_req *req)
 {
 	if (!req->min_age_ns)
 		return true;
-	return req->now_ns > s->unusedsince_ns &&
-	       req->now_ns - s->unusedsince_ns > req->min_age_ns;
+	return req->now_ns > since_ns && req->now_ns - since_ns > req->min_age_ns;
 }
 
 /* The oldest huge run, if old enough.  Steps only over those being released at this moment. */
@@ -143,7 +172,7 @@ static struct gh_mspan *oldest_huge(const struct gh_idle *idle, const struct gh_
 
 	while (s && s->state != GH_SPAN_FREE)
 		s = s->next;
-	return s && old_enough(s, req) ? s : NULL;
+	return s && old_enough(s->unusedsince_ns, req) ? s : NULL;
 }
 
 static struct gh_mspan *oldest(const struct gh_idle *idle, const struct gh_idle_req *req)
@@ -152,7 +181,7 @@ static struct gh_mspan *oldest(const struct gh_idle *idle, const struct gh_idle_
 
 	while (s && s->state != GH_SPAN_FREE)
 		s = s->younger;
-	return s && old_enough(s, req) ? s : NULL;
+	return s && old_enough(s->unusedsince_ns, req) ? s : NULL;
 }
 
 static bool can_split(const struct gh_mheap *h, const struct gh_mspan *s, u64 start, u64 end)
@@ -186,10 +215,23 @@ static bool is_released(const struct gh_mspan *s)
 }
 
 /*
- * A released run may have pages after all: a touch of what was beside it may have
- * brought in a huge page.  So what is released of a 2 MiB block takes along its
- * released neighbours there.  Where there is nothing it costs next to nothing, and a
- * huge page goes as a whole, instead of being split.
+ * Makes unused arena up to @end, the end of a 2 MiB block that is used in part, a
+ * released run, if there is a record for it.  Needs no table: the last run ends there too.
+ */
+static void use_block(struct gh_mheap *h, u64 end)
+{
+	u64 first = h->arena_start >> GH_PAGE_SHIFT;
+
+	end = min(end, first + h->arena_pages);
+	if (end > first + h->used_pages && h->records.nr_spare)
+		gh_free_grow(h, end, 0);
+}
+
+/*
+ * A released run may have pages after all, and so may unused arena: a touch of what
+ * was beside it may have brought in a huge page.  So what is released of a 2 MiB block
+ * takes along its neighbours there.  Where there is nothing it costs next to nothing,
+ * and a huge page goes as a whole, instead of being split.
  */
 static void take_neighbours(struct gh_mheap *h, struct gh_mspan *s)
 {
@@ -203,6 +245,7 @@ static void take_neighbours(struct gh_mheap *h, struct gh_mspan *s)
 		if (is_released(nb))
 			take_along(h, s, nb, lo, s->start);
 	}
+	use_block(h, hi);
 	if (gh_mspan_end(s) < min(hi, first + h->used_pages)) {
 		nb = gh_spans_get(&h->spans, gh_mspan_end(s));
 		if (is_released(nb))
@@ -211,22 +254,27 @@ static void take_neighbours(struct gh_mheap *h, struct gh_mspan *s)
 	gh_idle_resized(h, s);
 }
 
-int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
-			struct gh_idle_run *run)
+/* Makes [start, end) of the free run @s one that is being released. */
+static void take_part(struct gh_mheap *h, struct gh_mspan *s, u64 start, u64 end)
+{
+	gh_free_isolate(h, s, start, end - start);
+	s->state = GH_SPAN_SCAVENGING;
+}
+
+/* An idle run, or part of it, with its neighbours; NULL: there is none that qualifies. */
+static struct gh_mspan *take_idle(struct gh_mheap *h, const struct gh_idle_req *req,
+				  u64 *idle_pages)
 {
 	u64 start, end;
 	struct gh_mspan *s;
 
-	lockdep_assert_held(&h->lock);
-	if (!req->max_pages)
-		return -ENOENT;
 	s = oldest_huge(&h->idle, req);
 	if (s) {
 		start = ALIGN(s->start, GH_HUGE_PAGES);
 	} else {
 		s = oldest(&h->idle, req);
 		if (!s)
-			return -ENOENT;
+			return NULL;
 		start = s->start;
 	}
 	end = min(start + min(req->max_pages, (u64)GH_HUGE_PAGES), gh_mspan_end(s));
@@ -234,10 +282,70 @@ int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 		start = s->start;
 		end = gh_mspan_end(s);
 	}
-	gh_free_isolate(h, s, start, end - start);
-	run->idle_pages = s->npages;
-	s->state = GH_SPAN_SCAVENGING;
+	take_part(h, s, start, end);
+	*idle_pages = s->npages;
 	take_neighbours(h, s);
+	return s;
+}
+
+/* The part of the released run @s from @start to @end; as if it had been idle for longest. */
+static void take_released(struct gh_mheap *h, struct gh_mspan *s, u64 start, u64 end)
+{
+	const struct gh_mspan *first = h->idle.oldest;
+
+	take_part(h, s, start, end);
+	h->stats.released_pages -= s->npages;
+	s->released = false;
+	s->needzero = true;
+	if (first)
+		s->unusedsince_ns = min(s->unusedsince_ns, first->unusedsince_ns);
+	insert_after(&h->idle, s, NULL);
+	gh_idle_resized(h, s);
+}
+
+/* The next released run in a block that was touched; NULL: there is none that qualifies. */
+static struct gh_mspan *take_touched(struct gh_mheap *h, const struct gh_idle_req *req)
+{
+	u64 first = h->arena_start >> GH_PAGE_SHIFT;
+	struct gh_idle *idle = &h->idle;
+
+	while (idle->nr_looked != idle->nr_touched) {
+		struct gh_touched *t = touched_at(idle, idle->nr_looked);
+		u64 end;
+
+		if (!old_enough(t->since_ns, req))
+			return NULL;
+		use_block(h, t->end);
+		end = min(t->end, first + h->used_pages);
+		while (t->page < end) {
+			struct gh_mspan *s = gh_spans_find(&h->spans, t->page);
+			u64 start = t->page;
+
+			t->page = min(gh_mspan_end(s), end);
+			if (is_released(s) && can_split(h, s, start, t->page)) {
+				take_released(h, s, start, t->page);
+				return s;
+			}
+		}
+		WRITE_ONCE(idle->nr_looked, idle->nr_looked + 1);
+	}
+	return NULL;
+}
+
+int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
+			struct gh_idle_run *run)
+{
+	struct gh_mspan *s;
+
+	lockdep_assert_held(&h->lock);
+	if (!req->max_pages)
+		return -ENOENT;
+	run->idle_pages = 0;
+	s = take_idle(h, req, &run->idle_pages);
+	if (!s)
+		s = take_touched(h, req);
+	if (!s)
+		return -ENOENT;
 	gh_spans_set_ends(&h->spans, s);
 	run->addr = s->start << GH_PAGE_SHIFT;
 	run->npages = s->npages;

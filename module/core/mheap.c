@@ -114,23 +114,10 @@ static struct gh_mspan *growing_run(const struct gh_mheap *h)
 	return s->state == GH_SPAN_FREE && s->released ? s : NULL;
 }
 
-/* Makes [used_end, end) a released run, merged with what is before it. */
 static void grow(struct gh_mheap *h, u64 end, u64 now_ns)
 {
-	u64 start = used_end(h);
-	u64 npages = end - start;
-	struct gh_mspan *s = gh_mspan_new(h, start, npages);
-
-	s->released = true;
-	s->unusedsince_ns = advance_clock(h, now_ns);
-	h->used_pages += npages;
-	h->stats.idle_pages += npages;
-	h->stats.released_pages += npages;
+	gh_free_grow(h, end, advance_clock(h, now_ns));
 	h->stats.nr_grows++;
-	/* The start is no end yet if this is the first growth. */
-	gh_spans_cut(&h->spans, start);
-	gh_spans_cut(&h->spans, end);
-	gh_free_add(h, s);
 }
 
 /* Whether the records and tables suffice; if not, what is missing is noted for the refill. */
@@ -190,6 +177,14 @@ static void account_use(struct gh_mheap *h, const struct gh_mspan *s)
 		h->stats.released_pages -= s->npages;
 }
 
+/* Pages of a released run, now to be used, share blocks with what is beside them. */
+static void touch(struct gh_mheap *h, const struct gh_mspan *s, u64 now_ns)
+{
+	now_ns = max(h->clock_ns, now_ns);
+	gh_idle_touch(h, s->start, now_ns);
+	gh_idle_touch(h, gh_mspan_end(s), now_ns);
+}
+
 static struct gh_mspan *take_place(struct gh_mheap *h, const struct place *p,
 				   unsigned int flags, u8 tag, u64 now_ns)
 {
@@ -201,7 +196,9 @@ static struct gh_mspan *take_place(struct gh_mheap *h, const struct place *p,
 	}
 	gh_free_isolate(h, s, p->start, p->npages);
 	account_use(h, s);
-	if (!s->released)
+	if (s->released)
+		touch(h, s, now_ns);
+	else
 		gh_idle_remove(h, s);
 	s->state = GH_SPAN_INUSE;
 	s->released = false;
@@ -388,7 +385,9 @@ static bool take_next(struct gh_mheap *h, struct gh_mspan *s, u64 npages)
 
 	gh_free_isolate(h, next, next->start, min(npages, next->npages));
 	account_use(h, next);
-	if (!next->released)
+	if (next->released)
+		touch(h, next, h->clock_ns);
+	else
 		gh_idle_remove(h, next);
 	s->npages += next->npages;
 	gh_mspan_release(h, next);

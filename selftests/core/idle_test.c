@@ -44,6 +44,12 @@ static const struct gh_mspan *span(u64 page)
 	return gh_spans_find(&h.spans, BASE + page);
 }
 
+/* The tests of idle runs want no others. */
+static void forget_touched(void)
+{
+	h.idle.nr_looked = h.idle.nr_touched;
+}
+
 /* Spans of these lengths, each followed by one of one page that stays in use. */
 static int fill(const u64 *len, unsigned int nr, long *page)
 {
@@ -54,6 +60,7 @@ static int fill(const u64 *len, unsigned int nr, long *page)
 		T(page[i] >= 0);
 		T(t_alloc(&h, 1, 1, 0) > 0);
 	}
+	forget_touched();
 	return 0;
 }
 
@@ -382,11 +389,10 @@ static int no_spare_table(void)
 	return finish();
 }
 
-/* What is released beside a run goes with it, as far as its 2 MiB block reaches. */
+/* What is released, or was never used, beside a run goes with it, as far as its 2 MiB block reaches. */
 static int takes_along(void)
 {
 	struct gh_idle_run run;
-	u64 released;
 
 	t_heap_init(&h, BASE, 1024 * MIB);
 	T_EQ(t_alloc(&h, 1100, 1, 0) - BASE, 0);
@@ -394,28 +400,83 @@ static int takes_along(void)
 	T_EQ(t_free(&h, BASE, 0, 1), 0);
 	while (!take(2, 0, 256, &run))
 		put(&run, true);
-	/* 0 to 1100 is released, and the end of the used part never was anything else. */
 	T_EQ(t_free(&h, BASE + 1100, 0, 1), 0);
-	released = h.stats.released_pages;
-	T_EQ(h.used_pages, 1104);
+	T_EQ(h.used_pages, 1280);
+	T_EQ(h.stats.released_pages, 1278);
 	T_EQ(take(3, 0, 256, &run), 0);
 	T_EQ(run.idle_pages, 2);
 	T_EQ(run.addr, 1024);
-	T_EQ(run.npages, 80);
-	T_EQ(h.stats.released_pages, released - 76 - 2);
+	T_EQ(run.npages, 256);
+	T_EQ(h.used_pages, 1280);
+	T_EQ(h.stats.released_pages, 1024);
 	T_EQ(span(1023)->npages, 1024);
 	T_EQ(t_check(&h), 0);
 	put(&run, false);
 	/* It is back, and all of it may have pages. */
-	T_EQ(span(1024)->npages, 80);
+	T_EQ(span(1024)->npages, 256);
 	T_EQ(span(1024)->needzero, true);
-	T_EQ(gh_idle_resident_pages(&h), 80);
+	T_EQ(gh_idle_resident_pages(&h), 256);
 	T_EQ(t_check(&h), 0);
 	T_EQ(take(3, 0, 256, &run), 0);
-	T_EQ(run.npages, 80);
+	T_EQ(run.npages, 256);
 	put(&run, true);
-	T_EQ(span(0)->npages, 1104);
-	T_EQ(h.stats.released_pages, 1104);
+	T_EQ(span(0)->npages, 1280);
+	T_EQ(h.stats.released_pages, 1280);
+	return finish();
+}
+
+/* A touch may bring in a huge page: what is released in that block is released again, once. */
+static int touched(void)
+{
+	struct gh_idle_run run;
+
+	t_heap_init(&h, BASE, 1024 * MIB);
+	T(!gh_idle_any(&h));
+	T_EQ(t_alloc(&h, 300, 1, 100) - BASE, 0);
+	T_EQ(t_alloc(&h, 1, 1, 200) - BASE, 300);
+	T_EQ(h.used_pages, 304);
+	T(gh_idle_any(&h) && !gh_idle_resident_pages(&h));
+	T_EQ(take(250, 50, 256, &run), -ENOENT);
+	T_EQ(take(251, 50, 256, &run), 0);
+	T_EQ(run.addr, 301);
+	T_EQ(run.npages, 512 - 301);
+	T_EQ(run.idle_pages, 0);
+	T_EQ(h.used_pages, 512);
+	T_EQ(h.stats.released_pages, 0);
+	T_EQ(t_check(&h), 0);
+	put(&run, true);
+	T_EQ(span(301)->released, true);
+	T_EQ(span(301)->needzero, false);
+	T_EQ(take(900, 0, 256, &run), -ENOENT);
+	T(!gh_idle_any(&h));
+	/* Put back as it was, it may have pages. */
+	T_EQ(t_alloc(&h, 1, 1, 900) - BASE, 301);
+	T_EQ(take(901, 0, 256, &run), 0);
+	T_EQ(run.addr, 302);
+	put(&run, false);
+	T_EQ(span(302)->released, false);
+	T_EQ(span(302)->needzero, true);
+	T_EQ(gh_idle_resident_pages(&h), 210);
+	return finish();
+}
+
+/* Of more blocks than are remembered the ones touched last count. */
+static int touched_often(void)
+{
+	struct gh_idle_run run;
+	unsigned int i;
+
+	t_heap_init(&h, BASE, 1024 * MIB);
+	for (i = 0; i < GH_TOUCHED_MAX + 8; i++)
+		T_EQ(t_alloc(&h, 1, 256, 100 + i) - BASE, 256 * i);
+	for (i = 8; i < GH_TOUCHED_MAX + 8; i++) {
+		T_EQ(take(1000, 0, 256, &run), 0);
+		T_EQ(run.addr, 256 * i + 1);
+		T_EQ(run.npages, 255);
+		put(&run, true);
+		T_EQ(t_check(&h), 0);
+	}
+	T_EQ(take(1000, 0, 256, &run), -ENOENT);
 	return finish();
 }
 
@@ -455,6 +516,8 @@ int main(int argc, char **argv)
 		{ "idle: the reserve lasts", reserve_lasts },
 		{ "idle: takes released neighbours along", takes_along },
 		{ "idle: takes no other neighbours along", takes_no_other_along },
+		{ "idle: blocks that were touched", touched },
+		{ "idle: many blocks that were touched", touched_often },
 		{ "idle: no spare record", no_spare_record },
 		{ "idle: no spare table", no_spare_table },
 	};
