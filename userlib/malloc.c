@@ -68,7 +68,7 @@ static __attribute__((noinline)) void *malloc_medium(size_t size)
 	return malloc_refill(sizeclass);
 }
 
-ghu_export void *malloc(size_t size)
+ghu_export ghu_hot void *malloc(size_t size)
 {
 	struct ghu_window *w;
 	size_t sizeclass;
@@ -249,9 +249,10 @@ static __attribute__((noinline)) void free_slow(uintptr_t addr)
 		free_bad(NULL, addr, 0);
 	if (!free_object(s, index))
 		free_bad(s, addr, index);
+	ghu_mcache_trim();
 }
 
-ghu_export void free(void *p)
+ghu_export ghu_hot void free(void *p)
 {
 	uintptr_t addr = (uintptr_t)p;
 	struct ghu_mspan *s = ghu_pagemap_get(addr);

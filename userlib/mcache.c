@@ -28,10 +28,14 @@
 #include "pagemap.h"
 #include "sweep.h"
 
-/* What all threads together may own, and what one may, be they few or many. */
-#define OWN_PAGES_TOTAL	1024u
+/*
+ * What one thread may own, be they few or many; and what several may own together: a
+ * part of what is in use, or in a small heap so much.  It stays when they sleep.
+ */
 #define OWN_PAGES_MAX	128u
-#define OWN_PAGES_MIN	16u
+#define OWN_PAGES_MIN	8u
+#define OWN_PART	64u
+#define OWN_PAGES_SMALL	64u
 /* Pages taken from mcentral before the sweeper hears of them. */
 #define TELL_PAGES	32u
 /* Classes that are looked at for one that has a span to spare. */
@@ -54,7 +58,6 @@ static pthread_key_t key;
 static bool key_made;
 
 static unsigned int nr_caches;
-static size_t own_pages_limit = OWN_PAGES_MAX;	/* for each */
 static uint64_t swept_pressure;		/* the generation that began a sweep cycle last */
 static bool orphans;			/* there may be spans of dead caches */
 
@@ -110,9 +113,22 @@ static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 	ghu_mcentral_uncache_span(oldest);
 }
 
+/* What each thread may own. */
+static size_t own_pages_limit(void)
+{
+	size_t nr = __atomic_load_n(&nr_caches, __ATOMIC_RELAXED);
+	size_t total = __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / OWN_PART;
+
+	if (total < OWN_PAGES_SMALL)
+		total = OWN_PAGES_SMALL;
+	if (nr <= 1 || total >= nr * OWN_PAGES_MAX)
+		return OWN_PAGES_MAX;
+	return total <= nr * OWN_PAGES_MIN ? OWN_PAGES_MIN : total / nr;
+}
+
 static bool owns_too_much(const struct ghu_mcache *mc)
 {
-	return mc->owned_pages >= __atomic_load_n(&own_pages_limit, __ATOMIC_RELAXED);
+	return mc->owned_pages >= own_pages_limit();
 }
 
 /* Another class gives up a span if it has two, a different one each time. */
@@ -136,6 +152,19 @@ static bool others_let_go(struct ghu_mcache *mc, size_t sizeclass)
 		if (!let_go_of_another(mc, sizeclass))
 			return false;
 	return true;
+}
+
+/*
+ * A heap that shrinks is left with caches of the size it had.  Its frees come by here
+ * when they empty spans, and the last ones may be followed by sleep.
+ */
+void ghu_mcache_trim(void)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+	size_t limit = own_pages_limit();
+
+	if (mc->owned_pages > limit + limit / 4 && let_go_of_another(mc, 0))
+		let_go_of_another(mc, 0);
 }
 
 /*
@@ -224,15 +253,7 @@ static struct ghu_mspan *adopt_spans(void)
 
 static void count_cache(int change)
 {
-	size_t limit;
-
-	nr_caches += (unsigned int)change;
-	limit = OWN_PAGES_TOTAL / (nr_caches ? nr_caches : 1);
-	if (limit > OWN_PAGES_MAX)
-		limit = OWN_PAGES_MAX;
-	if (limit < OWN_PAGES_MIN)
-		limit = OWN_PAGES_MIN;
-	__atomic_store_n(&own_pages_limit, limit, __ATOMIC_RELAXED);
+	__atomic_store_n(&nr_caches, nr_caches + (unsigned int)change, __ATOMIC_RELAXED);
 }
 
 static void unlink_cache(struct ghu_mcache *mc)

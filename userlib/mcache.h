@@ -46,6 +46,8 @@ extern __thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-
 void *ghu_mcache_refill(size_t sizeclass);
 /* Gives back all spans of the calling thread's cache, which stays. */
 void ghu_mcache_flush(void);
+/* After a free that may have emptied a span: gives back a little, if the thread owns too much. */
+void ghu_mcache_trim(void);
 
 #pragma GCC visibility pop
 

@@ -4,7 +4,7 @@
  *
  * A record and its state bytes are one piece, of a size that depends on the class
  * only through the number of 64-object windows (six sizes in all), cut from slabs
- * of 256 KiB outside the heap.  A slab whose records are all free gives its pages
+ * of 64 KiB outside the heap.  A slab whose records are all free gives its pages
  * back, so that a heap that shrank does not keep the records of what it was: one
  * empty slab of each size is kept to swing in.  Slabs never go away, and keep the
  * size of their records, so the list of all of them can be walked at any time.
@@ -20,7 +20,7 @@
 #include "pagemap.h"
 #include "sweep.h"
 
-#define SLAB_BYTES	((size_t)256 << 10)
+#define SLAB_BYTES	((size_t)64 << 10)
 #define SLAB_REGION	((size_t)4 << 20)
 #define MAX_WINDOWS	(GHU_MAX_OBJECTS / 64)
 
@@ -92,6 +92,8 @@ static struct ghu_mspan_slab *make_slab(uint32_t record_bytes)
 
 		if (!p)
 			return NULL;
+		/* A huge page would hold more than is used, and come back when slabs are empty. */
+		ghu_madvise(p, SLAB_REGION, MADV_NOHUGEPAGE);
 		region_end = (p + SLAB_REGION) & ~(SLAB_BYTES - 1);
 		region = (p + SLAB_BYTES - 1) & ~(SLAB_BYTES - 1);
 	}

@@ -3,16 +3,16 @@
  * One stack of runs for each length from 1 to 32 pages, each with its own lock.
  *
  * A miss makes the caller fetch several runs at once: one the first time, then
- * twice as many each time, up to 32, so that a small program does not scatter
- * its few spans over the arena and a busy one makes one call of the backend for
- * 32 spans.  Runs fetched ahead are addresses and nothing more.  They go below
- * the ones that were in use, whose pages are there and perhaps in the processor's
- * caches: a stack holds first the fetched runs, the lowest address on top, then
+ * twice as many each time, up to 16 pages in all, so that a small program does not
+ * scatter its few spans over the arena and a busy one makes one call of the backend
+ * for 16 spans.  Runs fetched ahead are addresses, or idle memory that the page heap
+ * had.  They go below the ones that were in use, whose pages are there and perhaps
+ * in the processor's caches: a stack holds first the fetched runs, the lowest address on top, then
  * the used ones, the last one used on top.
  *
  * Used runs hold memory that nobody could give back to the system, because to the
  * backend they are in use.  So there are two bounds: 64 runs of one length, and
- * 1 MiB of used runs in all.  Who exceeds one takes half of a stack out, the
+ * 128 KiB of used runs in all.  Who exceeds one takes half of a stack out, the
  * used ones that lay longest: of the stack that is full, or else of the one
  * that holds most bytes.  Half, so that a loop at the edge does not call the
  * backend each time.
@@ -89,12 +89,12 @@ unsigned int ghu_spancache_want(size_t npages)
 	struct stack *s = &stacks[npages];
 	unsigned int want;
 
-	if (npages > GHU_SPANCACHE_AHEAD)
+	if (npages > GHU_SPANCACHE_AHEAD / 2)
 		return 1;
 	ghu_lock(&s->lock);
 	want = s->want ? s->want * 2u : 1;
-	if (want > GHU_SPANCACHE_BATCH)
-		want = GHU_SPANCACHE_BATCH;
+	if (want > GHU_SPANCACHE_AHEAD / npages)
+		want = GHU_SPANCACHE_AHEAD / (unsigned int)npages;
 	s->want = (uint8_t)want;
 	ghu_unlock(&s->lock);
 	return want;
@@ -219,7 +219,7 @@ unsigned int ghu_spancache_put(uintptr_t addr, size_t npages, struct ghu_run *ou
 	s->run[s->nr++] = addr | 1;
 	used_add(run_bytes(npages));
 	ghu_unlock(&s->lock);
-	if (!nr && ghu_spancache_used_bytes() > GHU_SPANCACHE_BYTES)
+	if (!nr && ghu_spancache_used_bytes() > GHU_SPANCACHE_BYTES + run_bytes(npages))
 		nr = take_fullest(out);
 	return nr;
 }

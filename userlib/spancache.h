@@ -12,13 +12,13 @@
 
 /* Longer runs are not kept. */
 #define GHU_SPANCACHE_PAGES	32u
-/* The longest that are fetched ahead of need, and the most of them at once. */
-#define GHU_SPANCACHE_AHEAD	8u
+/* Pages that are fetched at once, ahead of need, and the most runs at once for any purpose. */
+#define GHU_SPANCACHE_AHEAD	16u
 #define GHU_SPANCACHE_BATCH	32u
 /* Runs of one length. */
 #define GHU_SPANCACHE_SLOTS	64u
-/* Runs that may have pages behind them, of all lengths together. */
-#define GHU_SPANCACHE_BYTES	((size_t)1 << 20)
+/* Runs that may have pages behind them, of all lengths together, but the last one. */
+#define GHU_SPANCACHE_BYTES	((size_t)128 << 10)
 
 /* Whether runs of this kind are kept. */
 static inline bool ghu_spancache_keeps(size_t npages, size_t align)

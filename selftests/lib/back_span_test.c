@@ -245,7 +245,7 @@ static int counting_free(struct ghu_heap *h, const struct ghu_run *runs, unsigne
 	return counted->free(h, runs, nr, done);
 }
 
-/* Spans of 64 KiB cost the heap one call for 32, to get and to give back. */
+/* Spans of a page cost the heap one call for 16, to get, and for 8, to give back. */
 static int cache_batches(void)
 {
 	static struct ghu_heap_ops ops;
@@ -258,12 +258,12 @@ static int cache_batches(void)
 	ops.free = counting_free;
 	heap_at(0)->ops = &ops;
 	for (int i = 0; i < 1024; i++)
-		T_EQ(ghu_span_alloc(8, 0, 0, 0, &run[i]), 0);
-	T(calls <= 1024 / 32 + 6);
-	T(calls >= 1024 / 32);
+		T_EQ(ghu_span_alloc(1, 0, 0, 0, &run[i]), 0);
+	T(calls <= 1024 / 16 + 5);
+	T(calls >= 1024 / 16);
 	calls = 0;
 	for (int i = 0; i < 1024; i++)
-		ghu_span_free(run[i].addr, 8);
+		ghu_span_free(run[i].addr, 1);
 	T(calls <= 1024 / 8);
 	calls = 0;
 	for (int i = 0; i < 1000; i++) {

@@ -283,6 +283,50 @@ static int test_destructors(void)
 	return T_PASS;
 }
 
+/* ---- threads that freed all they had, and sleep ---- */
+
+#define ASLEEP_THREADS	4
+#define ASLEEP_BLOCKS	(40000 / SCALE)
+
+static pthread_barrier_t asleep;
+
+static void *sleeper(void *arg)
+{
+	void **p = calloc(ASLEEP_BLOCKS, sizeof(*p));
+
+	for (int i = 0; p && i < ASLEEP_BLOCKS; i++)
+		p[i] = malloc(1000);
+	pthread_barrier_wait(&asleep);
+	for (int i = 0; p && i < ASLEEP_BLOCKS; i++)
+		free(p[i]);
+	free(p);
+	pthread_barrier_wait(&asleep);
+	pthread_barrier_wait(&asleep);
+	return arg;
+}
+
+/* What they own must not be what they owned when the heap was large. */
+static int test_asleep(void)
+{
+	size_t before = goheap_inuse_bytes(), most, inuse;
+	pthread_t t[ASLEEP_THREADS];
+
+	T(!pthread_barrier_init(&asleep, NULL, ASLEEP_THREADS + 1));
+	for (int i = 0; i < ASLEEP_THREADS; i++)
+		T(!pthread_create(&t[i], NULL, sleeper, NULL));
+	pthread_barrier_wait(&asleep);
+	most = goheap_inuse_bytes();
+	pthread_barrier_wait(&asleep);
+	inuse = goheap_inuse_bytes();
+	printf("# %zu in use, then %zu\n", most - before, inuse - before);
+	pthread_barrier_wait(&asleep);
+	for (int i = 0; i < ASLEEP_THREADS; i++)
+		pthread_join(t[i], NULL);
+	T(most >= before + (size_t)ASLEEP_THREADS * ASLEEP_BLOCKS * 1000);
+	T(inuse <= before + (5 << 18));
+	return T_PASS;
+}
+
 /* ---- fork in the midst of threads ---- */
 
 static int stop;
@@ -357,6 +401,7 @@ static const struct t_case cases[] = {
 	{ "all free what any allocated", test_swap },
 	{ "10000 short threads", test_storm },
 	{ "malloc in the last destructors of threads", test_destructors },
+	{ "threads that sleep keep little", test_asleep },
 	{ "fork while threads allocate", test_fork },
 };
 
