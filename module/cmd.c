@@ -135,6 +135,22 @@ static unsigned int goheap_alloc_chunk(struct goheap *heap, struct goheap_span *
 	return i;
 }
 
+/*
+ * Idle runs that have pages do not merge with such that have none, so memory may be
+ * there that would do if all were released.  True: that was done.
+ */
+static bool goheap_release_for(struct goheap *heap, u64 npages)
+{
+	struct goheap_scav scav = { .cause = GOHEAP_CAUSE_DEMAND, .max_bytes = U64_MAX };
+	const struct gh_mheap *h = &heap->core;
+	bool enough;
+
+	goheap_lock(heap);
+	enough = npages <= h->stats.idle_pages + h->arena_pages - h->used_pages;
+	goheap_unlock(heap);
+	return enough && !goheap_scavenge(heap, &scav) && scav.released_bytes;
+}
+
 /* The caller cannot be told where they are. */
 static void goheap_unalloc_chunk(struct goheap *heap, const struct goheap_span *spans,
 				 unsigned int nr)
@@ -155,6 +171,7 @@ static int goheap_cmd_span_alloc(struct goheap_file *gf, union goheap_arg *arg)
 	struct goheap *heap = goheap_of(gf);
 	struct goheap_span spans[GOHEAP_CHUNK];
 	unsigned int nr, want;
+	bool released = false;
 	int err;
 
 	if (IS_ERR(heap))
@@ -173,6 +190,10 @@ static int goheap_cmd_span_alloc(struct goheap_file *gf, union goheap_arg *arg)
 			return -EFAULT;
 		}
 		vec->done += nr;
+		if (err == -ENOMEM && !released) {
+			released = goheap_release_for(heap, spans[nr].npages);
+			err = released ? 0 : err;
+		}
 	}
 	return err;
 }

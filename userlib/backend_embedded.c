@@ -222,6 +222,17 @@ static int alloc_one_locked(struct embedded_heap *e, const struct ghu_request *r
 	return 0;
 }
 
+/* As in the kernel: what is idle joins what has no pages when it is released. */
+static bool release_for(struct embedded_heap *e, u64 npages)
+{
+	bool enough;
+
+	mutex_lock(&e->mheap.lock);
+	enough = npages <= e->mheap.stats.idle_pages + e->mheap.arena_pages - e->mheap.used_pages;
+	mutex_unlock(&e->mheap.lock);
+	return enough && release(e, SIZE_MAX, 0);
+}
+
 static int embedded_alloc(struct ghu_heap *h, const struct ghu_request *req,
 			  struct ghu_run *runs, unsigned int nr)
 {
@@ -239,6 +250,12 @@ static int embedded_alloc(struct ghu_heap *h, const struct ghu_request *req,
 	mutex_unlock(&e->mheap.lock);
 	if (due)
 		age_step(e);
+	if (!n && err == -ENOSPC && release_for(e, req->npages)) {
+		mutex_lock(&e->mheap.lock);
+		err = alloc_one_locked(e, req, &runs[0]);
+		n = !err;
+		mutex_unlock(&e->mheap.lock);
+	}
 	return n ? (int)n : err;
 }
 

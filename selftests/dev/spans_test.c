@@ -135,6 +135,26 @@ TEST_F(heap, the_whole_arena_and_not_a_page_more)
 	EXPECT_EQ(0, span_alloc(self->fd, 1, 0, &s));
 }
 
+/* Idle pages and pages that were never used are one run only when the idle ones are released. */
+TEST_F(heap, releases_what_is_idle_before_it_gives_up)
+{
+	struct goheap_span first, s;
+	struct goheap_stats st;
+
+	ASSERT_EQ(0, span_alloc(self->fd, 1, 0, &first));
+	ASSERT_EQ(0, span_alloc(self->fd, ARENA / PAGE / 2, 0, &s));
+	memset((char *)s.addr, 1, MIB);
+	ASSERT_EQ(0, span_free(self->fd, (void *)s.addr, 0));
+	/* Not for what would not fit anyway. */
+	EXPECT_EQ(-ENOMEM, span_alloc(self->fd, ARENA / PAGE, 0, &s));
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_EQ(ARENA / 2, st.heap_idle - st.heap_released);
+	ASSERT_EQ(0, span_alloc(self->fd, ARENA / PAGE - 1, 0, &s));
+	EXPECT_EQ(first.addr + PAGE, s.addr);
+	EXPECT_EQ(0, s.flags);
+	EXPECT_EQ(0, *(char *)s.addr);
+}
+
 /* What does not fit ends the vector: what is before it stands, and is told. */
 TEST_F(heap, a_vector_stops_at_the_first_that_fails)
 {

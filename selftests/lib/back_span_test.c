@@ -386,6 +386,30 @@ static int fill(size_t *mib)
 	return walk();
 }
 
+/* Idle pages and pages that were never used are one run only when the idle ones are released. */
+static int releases_before_it_gives_up(void)
+{
+	struct ghu_request req = { .npages = 1 };
+	struct ghu_run first, r;
+	struct ghu_heap *h;
+	unsigned int done;
+
+	T_SUB(limit_addresses((size_t)1 << 30));
+	ghu_init();
+	h = heap_at(0);
+	T_EQ(h->ops->alloc(h, &req, &first, 1), 1);
+	req.npages = h->arena.bytes / GHU_PAGE_SIZE / 2;
+	T_EQ(h->ops->alloc(h, &req, &r, 1), 1);
+	T_EQ(h->ops->free(h, &r, 1, &done), 0);
+	req.npages = h->arena.bytes / GHU_PAGE_SIZE;
+	T_EQ(h->ops->alloc(h, &req, &r, 1), -ENOSPC);
+	req.npages--;
+	T_EQ(h->ops->alloc(h, &req, &r, 1), 1);
+	T_EQ(r.addr, first.addr + GHU_PAGE_SIZE);
+	T(!r.needzero);
+	return T_PASS;
+}
+
 /* When the arena is full there are more, until nothing is left; then -ENOMEM, no more. */
 static int several_arenas(void)
 {
@@ -627,6 +651,7 @@ static const struct t_case cases[] = {
 	{ "cache makes one call for many spans", cache_batches },
 	{ "out of memory is told once", out_of_memory_message },
 	{ "impossible requests are refused", impossible_requests },
+	{ "idle memory is released before a heap gives up", releases_before_it_gives_up },
 	{ "further arenas under RLIMIT_AS", several_arenas },
 	{ "an arena leaves addresses to others", modest_arena },
 	{ "memory is opened to the last MiB", last_memory },
