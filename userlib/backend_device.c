@@ -110,12 +110,11 @@ static void close_fd(int fd)
 /* Moves a descriptor that was just opened to wish or above, else as high as can be. */
 static int move_fd(int fd, int wish)
 {
-	long high = -EINVAL;
+	long high;
 
-	for (; high < 0 && wish >= LOWEST_FD; wish /= 2)
-		high = ghu_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, wish, 0, 0, 0);
-	if (high < 0)
-		high = ghu_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, LOWEST_FD, 0, 0, 0);
+	while ((high = ghu_syscall(SYS_fcntl, fd, F_DUPFD_CLOEXEC, wish, 0, 0, 0)) < 0 &&
+	       wish > LOWEST_FD)
+		wish = wish / 2 > LOWEST_FD ? wish / 2 : LOWEST_FD;
 	close_fd(fd);
 	return (int)high;
 }

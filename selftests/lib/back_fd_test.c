@@ -262,6 +262,18 @@ static int few_descriptors(void)
 	return T_PASS;
 }
 
+/* The only one above the standard descriptors, of which one is free. */
+static int last_descriptor(void)
+{
+	struct rlimit rl = { 4, 4 };
+
+	close(0);
+	T_EQ(setrlimit(RLIMIT_NOFILE, &rl), 0);
+	T_SUB(begin());
+	T_EQ(heap_fd(), 3);
+	return replace_all();
+}
+
 /* No descriptor to be had: what is allocated stays, and there is more, of another kind. */
 static int no_descriptors(void)
 {
@@ -309,6 +321,7 @@ static const struct t_case cases[] = {
 	{ "the program's own heap on our number", own_heap_on_our_number },
 	{ "daemon", daemon_lives },
 	{ "low limit on descriptors", few_descriptors },
+	{ "one descriptor left", last_descriptor },
 	{ "no descriptor to be had", no_descriptors },
 	{ "chroot", changes_root },
 	{ "standard descriptors closed too", standard_descriptors_closed },
