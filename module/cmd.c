@@ -141,7 +141,7 @@ static unsigned int goheap_alloc_chunk(struct goheap *heap, struct goheap_span *
  */
 static bool goheap_release_for(struct goheap *heap, u64 npages)
 {
-	struct goheap_scav scav = { .cause = GOHEAP_CAUSE_DEMAND, .max_bytes = U64_MAX };
+	struct goheap_scav scav = { .max_bytes = U64_MAX };
 	const struct gh_mheap *h = &heap->core;
 	bool enough;
 
@@ -303,7 +303,6 @@ static int goheap_cmd_scavenge(struct goheap_file *gf, union goheap_arg *arg)
 {
 	struct goheap_scavenge *s = &arg->scavenge;
 	struct goheap_scav scav = {
-		.cause = GOHEAP_CAUSE_DEMAND,
 		.min_age_ns = s->min_age_ns,
 		.max_bytes = s->max_bytes,
 	};

@@ -171,8 +171,8 @@ void goheap_add_stats(struct goheap_stats *total, const struct goheap_stats *sta
 
 /* ---- scavenger.c -------------------------------------------------------- */
 
+/* What is released on demand. */
 struct goheap_scav {
-	enum goheap_cause cause;
 	u64 min_age_ns;
 	u64 max_bytes;
 	u64 released_bytes;	/* out */
@@ -202,6 +202,7 @@ void goheap_debugfs_exit(void);
 /* ---- main.c: parameters -------------------------------------------------- */
 
 extern unsigned int goheap_scavenge_limit_ms;
+extern unsigned int goheap_scavenge_cpu_percent;
 extern unsigned int goheap_gctrace;
 extern unsigned int goheap_max_heaps_per_user;
 extern unsigned int goheap_max_spans;

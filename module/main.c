@@ -12,6 +12,7 @@
 #include "heap.h"
 
 unsigned int goheap_scavenge_limit_ms = 300000;
+unsigned int goheap_scavenge_cpu_percent = 1;
 unsigned int goheap_gctrace;
 unsigned int goheap_max_heaps_per_user = 4096;
 unsigned int goheap_max_spans = 4 << 20;
@@ -31,9 +32,30 @@ static const struct kernel_param_ops goheap_limit_ops = {
 	.get = param_get_uint,
 };
 
+static int goheap_set_percent(const char *val, const struct kernel_param *kp)
+{
+	unsigned int percent;
+	int err = kstrtouint(val, 0, &percent);
+
+	if (err)
+		return err;
+	if (!percent || percent > 100)
+		return -EINVAL;
+	WRITE_ONCE(goheap_scavenge_cpu_percent, percent);
+	return 0;
+}
+
+static const struct kernel_param_ops goheap_percent_ops = {
+	.set = goheap_set_percent,
+	.get = param_get_uint,
+};
+
 module_param_cb(scavenge_limit_ms, &goheap_limit_ops, &goheap_scavenge_limit_ms, 0644);
 MODULE_PARM_DESC(scavenge_limit_ms,
 		 "release spans that were unused for longer than this many milliseconds; 0: never (default: 300000)");
+module_param_cb(scavenge_cpu_percent, &goheap_percent_ops, &goheap_scavenge_cpu_percent, 0644);
+MODULE_PARM_DESC(scavenge_cpu_percent,
+		 "percentage of one CPU, 1 to 100, that releasing unused spans may take (default: 1)");
 module_param_named(gctrace, goheap_gctrace, uint, 0644);
 MODULE_PARM_DESC(gctrace, "1: log how much each pass over unused spans released (default: 0)");
 module_param_named(max_arena, goheap_max_arena, ullong, 0644);

@@ -4,8 +4,10 @@
  *
  * Age: a worker looks at all heaps twice in every limit and releases what was
  * unused for longer than the limit, whether its process runs, sleeps or is
- * stopped.  It only tries locks and gives each heap a bounded time, so that no
- * process can keep it from the others.
+ * stopped.  It only tries locks, and leaves a heap for the next pass if one is
+ * taken.  It works in slices of 2 ms and rests after each, so that of one CPU it
+ * has scavenge_cpu_percent at most: memory that was idle for minutes can wait
+ * for seconds.
  *
  * Pressure: a shrinker.  Each heap is one item on a list_lru that is aware of
  * memory cgroups and nodes, under the cgroup of the process that mapped the
@@ -56,8 +58,8 @@
 #define GOHEAP_SHRINK_HEAPS	64
 #define GOHEAP_SHRINK_STEPS	64
 
-/* The worker leaves a heap after this long, and comes back in the same pass. */
-#define GOHEAP_AGE_SLICE	(HZ / 20 + 1)
+/* The worker rests after this long; a step is not interrupted. */
+#define GOHEAP_AGE_SLICE_NS	(2 * NSEC_PER_MSEC)
 
 /* A pass this often at most, whatever the limit. */
 #define GOHEAP_AGE_MIN_MS	10
@@ -68,33 +70,36 @@ static struct list_lru goheap_lru;
 static struct shrinker *goheap_shrinker;
 static bool goheap_lru_ready;
 
-static void goheap_age_pass(struct work_struct *work);
-static DECLARE_DELAYED_WORK(goheap_age_work, goheap_age_pass);
+static void goheap_age_work_fn(struct work_struct *work);
+static DECLARE_DELAYED_WORK(goheap_age_work, goheap_age_work_fn);
 static DEFINE_MUTEX(goheap_age_lock);	/* goheap_age_on */
 static bool goheap_age_on;
+
+/* How far the pass is; the worker's own. */
+static struct {
+	unsigned int nr;	/* of the pass */
+	u32 id;			/* heaps up to this one are done */
+	u64 bytes;		/* released in it */
+} goheap_pass;
 
 /* ---- releasing -------------------------------------------------------------- */
 
 /*
- * Releases up to max_bytes.  0: done, or nothing is left that qualifies; else as
- * goheap_release_step().
+ * Releases up to max_bytes on demand.  0: done, or nothing is left that qualifies;
+ * else as goheap_release_step().
  */
 int goheap_scavenge(struct goheap *heap, struct goheap_scav *scav)
 {
-	bool demand = scav->cause == GOHEAP_CAUSE_DEMAND;
 	struct goheap_step step = {
 		.min_age_ns = scav->min_age_ns,
-		.may_wait = demand,
-		.cause = scav->cause,
+		.may_wait = true,
+		.cause = GOHEAP_CAUSE_DEMAND,
 	};
-	unsigned long end = jiffies + GOHEAP_AGE_SLICE;
 	int err;
 
 	while (scav->released_bytes < scav->max_bytes) {
-		if (demand && fatal_signal_pending(current))
+		if (fatal_signal_pending(current))
 			return -EINTR;
-		if (!demand && time_after(jiffies, end))
-			return -EAGAIN;
 		err = goheap_release_step(heap, &step);
 		if (err)
 			return err == -ENOENT ? 0 : err;
@@ -104,68 +109,96 @@ int goheap_scavenge(struct goheap *heap, struct goheap_scav *scav)
 	return 0;
 }
 
-/* All heaps, once.  -EAGAIN: some had to be left early. */
+/* All heaps, once; what one of them cannot release is no error.  -EINTR. */
 int goheap_scavenge_all(struct goheap_scav *scav)
 {
 	struct goheap *heap;
-	bool again = false;
 	u32 id = 0;
 	int err = 0;
 
 	while (err != -EINTR && (heap = goheap_next(&id))) {
 		err = goheap_scavenge(heap, scav);
-		again |= err == -EAGAIN;
 		goheap_put_async(heap);
 	}
-	if (err == -EINTR)
-		return err;
-	return again ? -EAGAIN : 0;
+	return err == -EINTR ? err : 0;
 }
 
 /* ---- age -------------------------------------------------------------------- */
 
-static void goheap_age_trace(unsigned int pass, u64 bytes)
+/* Releases what is old.  False: it is time to rest, and there may be more. */
+static bool goheap_age_heap(struct goheap *heap, u64 limit_ns, u64 end_ns)
 {
-	trace_goheap_age_pass(pass, bytes);
-	if (READ_ONCE(goheap_gctrace) && bytes)
-		pr_info("scvg%u: %llu MB released\n", pass, bytes >> 20);
-}
+	struct goheap_step step = { .min_age_ns = limit_ns, .cause = GOHEAP_CAUSE_AGE };
 
-static void goheap_age_pass(struct work_struct *work)
-{
-	static unsigned int pass;
-	unsigned int limit_ms = READ_ONCE(goheap_scavenge_limit_ms), tries = 0;
-	struct goheap_scav scav = {
-		.cause = GOHEAP_CAUSE_AGE,
-		.min_age_ns = (u64)limit_ms * NSEC_PER_MSEC,
-		.max_bytes = U64_MAX,
-	};
-	u64 before;
-
-	if (!limit_ms)
-		return;
-	/* On as long as it makes progress; a lock that stays taken is left to the next pass. */
-	do {
-		before = scav.released_bytes;
-		if (goheap_scavenge_all(&scav) != -EAGAIN)
-			break;
-		tries = scav.released_bytes == before ? tries + 1 : 0;
+	while (!goheap_release_step(heap, &step)) {
+		goheap_pass.bytes += step.bytes;
+		if (ktime_get_ns() >= end_ns)
+			return false;
 		cond_resched();
-	} while (tries < 3);
-	goheap_age_trace(pass++, scav.released_bytes);
-	goheap_age_kick();
+	}
+	return true;
 }
 
-/* The limit may have changed: the next pass is half a limit from now. */
+/* Goes on with the pass.  False: it is time to rest. */
+static bool goheap_age_slice(u64 limit_ns, u64 end_ns)
+{
+	struct goheap *heap;
+	u32 id = goheap_pass.id;
+	bool done;
+
+	while ((heap = goheap_next(&id))) {
+		done = goheap_age_heap(heap, limit_ns, end_ns);
+		goheap_put_async(heap);
+		goheap_pass.id = done ? id : id - 1;
+		if (!done || ktime_get_ns() >= end_ns)
+			return false;
+	}
+	return true;
+}
+
+static void goheap_age_done(void)
+{
+	trace_goheap_age_pass(goheap_pass.nr, goheap_pass.bytes);
+	if (READ_ONCE(goheap_gctrace) && goheap_pass.bytes)
+		pr_info("scvg%u: %llu MB released\n", goheap_pass.nr, goheap_pass.bytes >> 20);
+	goheap_pass.nr++;
+	goheap_pass.id = 0;
+	goheap_pass.bytes = 0;
+}
+
+static void goheap_age_queue(unsigned long delay)
+{
+	mutex_lock(&goheap_age_lock);
+	if (goheap_age_on)
+		mod_delayed_work(goheap_wq, &goheap_age_work, delay);
+	mutex_unlock(&goheap_age_lock);
+}
+
+static void goheap_age_work_fn(struct work_struct *work)
+{
+	u64 limit_ns = (u64)READ_ONCE(goheap_scavenge_limit_ms) * NSEC_PER_MSEC;
+	unsigned int percent = READ_ONCE(goheap_scavenge_cpu_percent);
+	u64 start_ns = ktime_get_ns(), worked_ns;
+
+	if (!limit_ns)
+		return;
+	if (goheap_age_slice(limit_ns, start_ns + GOHEAP_AGE_SLICE_NS)) {
+		goheap_age_done();
+		goheap_age_kick();
+		return;
+	}
+	worked_ns = ktime_get_ns() - start_ns;
+	goheap_age_queue(nsecs_to_jiffies(div_u64(worked_ns * (100 - percent), percent)));
+}
+
+/* The limit may have changed: the pass begins, or goes on, half a limit from now. */
 void goheap_age_kick(void)
 {
 	unsigned int limit_ms = READ_ONCE(goheap_scavenge_limit_ms);
-	unsigned int delay_ms = max_t(unsigned int, limit_ms / 2, GOHEAP_AGE_MIN_MS);
 
-	mutex_lock(&goheap_age_lock);
-	if (goheap_age_on && limit_ms)
-		mod_delayed_work(goheap_wq, &goheap_age_work, msecs_to_jiffies(delay_ms));
-	mutex_unlock(&goheap_age_lock);
+	if (limit_ms)
+		goheap_age_queue(msecs_to_jiffies(max_t(unsigned int, limit_ms / 2,
+							GOHEAP_AGE_MIN_MS)));
 }
 
 /* ---- pressure --------------------------------------------------------------- */

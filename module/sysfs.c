@@ -83,7 +83,7 @@ static ssize_t stat_show(struct goheap *heap, const struct goheap_attr *attr, ch
 
 static ssize_t scavenge_store(struct goheap *heap, const char *buf, size_t len)
 {
-	struct goheap_scav scav = { .cause = GOHEAP_CAUSE_DEMAND };
+	struct goheap_scav scav = {};
 	int err = goheap_parse_bytes(buf, &scav.max_bytes);
 
 	if (!err)
@@ -228,7 +228,7 @@ static ssize_t total_show(struct device *dev, struct device_attribute *attr, cha
 static ssize_t scavenge_total_store(struct device *dev, struct device_attribute *attr,
 				    const char *buf, size_t len)
 {
-	struct goheap_scav scav = { .cause = GOHEAP_CAUSE_DEMAND };
+	struct goheap_scav scav = {};
 	int err = goheap_parse_bytes(buf, &scav.max_bytes);
 
 	if (!err)

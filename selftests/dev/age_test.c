@@ -11,6 +11,7 @@ NEED(is_root, "needs root");
 
 #define ARENA	(256 * MIB)
 #define LIMIT	PARAMS "/scavenge_limit_ms"
+#define PERCENT	PARAMS "/scavenge_cpu_percent"
 #define LIVE	(4 * MIB)
 #define IDLE	(64 * MIB)
 /* What the library promises: within 2 MiB of the live data, here in KiB. */
@@ -53,7 +54,7 @@ static int victim(int up, int down)
 }
 
 FIXTURE(age) {
-	char limit[32];
+	char limit[32], percent[32];
 	struct report r;
 	pid_t pid;
 	int down[2];
@@ -66,6 +67,11 @@ FIXTURE_SETUP(age)
 
 	ASSERT_NE(NULL, was);
 	strcpy(self->limit, was);
+	was = file_read(PERCENT);
+	ASSERT_NE(NULL, was);
+	strcpy(self->percent, was);
+	/* An emulated CPU is slow, and its clock is not. */
+	ASSERT_EQ(0, file_write(PERCENT, "100"));
 	ASSERT_EQ(0, pipe(up) | pipe(self->down));
 	ASSERT_EQ(0, file_write(LIMIT, "1000"));
 	self->pid = fork();
@@ -81,6 +87,7 @@ FIXTURE_TEARDOWN(age)
 	ASSERT_EQ(1, write(self->down[1], "x", 1));
 	EXPECT_EQ(0, reap(self->pid));
 	EXPECT_EQ(0, file_write(LIMIT, self->limit));
+	EXPECT_EQ(0, file_write(PERCENT, self->percent));
 }
 
 static bool falls_within_3_s(pid_t pid, const struct report *r)
@@ -161,6 +168,53 @@ TEST_F(age, counted_by_its_cause)
 	EXPECT_EQ(0, st.scav_pressure_bytes + st.scav_demand_bytes);
 	EXPECT_EQ(st.heap_idle, st.heap_released);
 	close(fd);
+}
+
+/* Milliseconds from when the first of IDLE bytes of small pages were released to the last. */
+static uint64_t release_ms(int fd, const char *percent)
+{
+	uint64_t before, begin, bytes = 0;
+	struct goheap_stats st;
+	char *p = span_new(fd, IDLE / PAGE);
+
+	if (!p || madvise(p, IDLE, MADV_NOHUGEPAGE) || file_write(PERCENT, percent))
+		return 0;
+	memset(p, 1, IDLE);
+	stats(fd, &st);
+	before = st.scav_age_bytes;
+	span_free(fd, p, IDLE / PAGE);
+	for (begin = now_ms(); bytes < IDLE; bytes = st.scav_age_bytes - before) {
+		if (!bytes)
+			begin = now_ms();
+		sleep_ms(1);
+		stats(fd, &st);
+	}
+	return now_ms() - begin;
+}
+
+TEST_F_TIMEOUT(age, takes_a_part_of_one_cpu, 120)
+{
+	uint64_t all, part;
+	int fd = dev_open();
+
+	ASSERT_NE(MAP_FAILED, arena_map(fd, ARENA));
+	all = release_ms(fd, "100");
+	part = release_ms(fd, "2");
+	TH_LOG("%llu ms, and %llu ms with 2 %% of a CPU", (unsigned long long)all,
+	       (unsigned long long)part);
+	ASSERT_GT(all, 0);
+	/* Fifty times as long; less by what is not the worker's time. */
+	EXPECT_GE(part, 10 * all);
+	close(fd);
+}
+
+TEST_F(age, refuses_other_percentages)
+{
+	EXPECT_EQ(-EINVAL, file_write(PERCENT, "0"));
+	EXPECT_EQ(-EINVAL, file_write(PERCENT, "101"));
+	EXPECT_EQ(-EINVAL, file_write(PERCENT, "-1"));
+	EXPECT_EQ(-EINVAL, file_write(PERCENT, "x"));
+	EXPECT_STREQ("100", file_read(PERCENT));
 }
 
 TEST_HARNESS_MAIN
