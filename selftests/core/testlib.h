@@ -61,7 +61,7 @@ static unsigned int t_rounds;
 
 static u64 t_random_state;
 
-static u64 t_random(void)
+static T_UNUSED u64 t_random(void)
 {
 	u64 z = (t_random_state += 0x9e3779b97f4a7c15ULL);
 
@@ -70,11 +70,15 @@ static u64 t_random(void)
 	return z ^ (z >> 31);
 }
 
-/* In [0, n). */
+/* In [0, n).  A fuzzer has its own, which reads the input. */
+#ifdef T_OWN_BELOW
+static u64 t_below(u64 n);
+#else
 static T_UNUSED u64 t_below(u64 n)
 {
 	return t_random() % n;
 }
+#endif
 
 /* Metadata memory */
 
@@ -205,7 +209,7 @@ static void parse_args(int argc, char **argv)
 	}
 }
 
-static int t_main(int argc, char **argv, const struct t_case *cases, size_t nr)
+static T_UNUSED int t_main(int argc, char **argv, const struct t_case *cases, size_t nr)
 {
 	size_t i, failed = 0;
 
