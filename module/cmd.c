@@ -4,10 +4,11 @@
  * core, and fills in the answer.  Only here does the user's view of a heap, in
  * <uapi/linux/goheap.h>, meet the core's.
  *
- * The argument is in kernel memory already.  A vector's elements are copied in
- * chunks that fit on the stack, never under the heap mutex, and each is read
- * once.  Elements are carried out in order; the first that fails ends the
- * command, and those before it stay done.
+ * goheap_cmd_run(), at the end, is how ioctl and io_uring come here; it copies
+ * the argument, so that the functions find it in kernel memory.  A vector's
+ * elements are copied in chunks that fit on the stack, never under the heap
+ * mutex, and each is read once.  Elements are carried out in order; the first
+ * that fails ends the command, and those before it stay done.
  */
 #include <linux/kernel.h>
 #include <linux/log2.h>
@@ -21,7 +22,8 @@
 #define GOHEAP_CHUNK	32
 
 #define GOHEAP_FEATURES	(GOHEAP_FEAT_SPANS | GOHEAP_FEAT_SCAVENGE | GOHEAP_FEAT_ATTACH | \
-			 GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS)
+			 GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS | \
+			 (IS_ENABLED(CONFIG_IO_URING) ? GOHEAP_FEAT_URING : 0))
 
 /* ---- INFO, ATTACH ----------------------------------------------------------- */
 
@@ -400,6 +402,52 @@ const struct goheap_cmd *goheap_cmd_find(unsigned int nr)
 	return (nr & same) == (cmd->nr & same) ? cmd : NULL;
 }
 
+/* ---- the argument ------------------------------------------------------------ */
+
+/* What a newer caller knows and we do not must be nothing. */
+static int goheap_check_tail(const char __user *uptr, size_t known, size_t size)
+{
+	int zeroed;
+
+	if (size > PAGE_SIZE)
+		return -E2BIG;
+	zeroed = check_zeroed_user(uptr + known, size - known);
+	if (zeroed < 0)
+		return zeroed;
+	return zeroed ? 0 : -E2BIG;
+}
+
+/*
+ * Carries out one command, @nr, with the argument at @uptr; returns 0 or an error,
+ * and nothing else.  The argument is touched for writing before the command is
+ * carried out, so that one that cannot be written later is refused while nothing
+ * has happened.
+ */
+int goheap_cmd_run(struct goheap_file *gf, unsigned int nr, void __user *uptr)
+{
+	const struct goheap_cmd *cmd = goheap_cmd_find(nr);
+	union goheap_arg arg;
+	int err;
+
+	if (!cmd)
+		return -ENOTTY;
+	if (copy_from_user(&arg, uptr, cmd->size))
+		return -EFAULT;
+	if (arg.size < cmd->size)
+		return -EINVAL;
+	if (arg.size > cmd->size) {
+		err = goheap_check_tail(uptr, cmd->size, arg.size);
+		if (err)
+			return err;
+	}
+	if (put_user(arg.size, (u32 __user *)uptr))
+		return -EFAULT;
+	err = cmd->run(gf, &arg);
+	if (copy_to_user(uptr, &arg, cmd->size))
+		return -EFAULT;
+	return err;
+}
+
 /* ---- the layout, for ever --------------------------------------------------- */
 
 #define AT(type, field, offset)	static_assert(offsetof(struct type, field) == (offset))
@@ -443,4 +491,7 @@ AT(goheap_stats, heap_sys, 8);
 AT(goheap_stats, nr_spans, 40);
 AT(goheap_stats, scav_age_bytes, 72);
 AT(goheap_stats, meta_bytes, 112);
+SIZE(goheap_uring, 16);
+AT(goheap_uring, arg, 0);
+AT(goheap_uring, reserved, 8);
 static_assert(GOHEAP_PAGE_SIZE == GH_PAGE_SIZE);

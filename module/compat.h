@@ -14,6 +14,13 @@
 #include <linux/swap.h>
 #include <linux/version.h>
 
+/* What drivers need of io_uring has a header of its own since 6.7. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
+#include <linux/io_uring.h>
+#else
+#include <linux/io_uring/cmd.h>
+#endif
+
 /* vm_flags became read-only, with functions to change them, in 6.3. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 3, 0)
 static inline void goheap_vm_flags_mod(struct vm_area_struct *vma,
@@ -104,5 +111,27 @@ static inline struct shrinker *goheap_shrinker_new(struct shrinker *ops,
 	enum lru_status name(struct list_head *item, struct list_lru_one *one_, \
 			     void *arg)
 #endif
+
+/*
+ * Where a command's payload is: a pointer of its own until 6.5, then part of the
+ * submission queue's entry, reached by a function, and since 7.0 by a macro that
+ * wants the type.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 5, 0)
+#define goheap_uring_payload(ioucmd, type)	((const type *)(ioucmd)->cmd)
+#elif !defined(io_uring_sqe_cmd)
+#define goheap_uring_payload(ioucmd, type)	\
+	((const type *)io_uring_sqe_cmd((ioucmd)->sqe))
+#else
+#define goheap_uring_payload(ioucmd, type)	io_uring_sqe_cmd((ioucmd)->sqe, type)
+#endif
+
+/*
+ * Whether a call that a worker repeats still finds its payload.  From 6.10 to 6.13
+ * it looks for it in the submission queue, where the process may have put another
+ * request by then; only one that was meant for a worker from the first has a copy.
+ */
+#define GOHEAP_URING_KEEPS_PAYLOAD	(LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0) || \
+					 LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0))
 
 #endif /* GOHEAP_COMPAT_H */

@@ -19,7 +19,6 @@
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/sizes.h>
-#include <linux/uaccess.h>
 
 #include "compat.h"
 #include "heap.h"
@@ -119,47 +118,9 @@ static int goheap_mmap(struct file *file, struct vm_area_struct *vma)
 
 /* ---- ioctl ---------------------------------------------------------------- */
 
-/* What a newer caller knows and we do not must be nothing. */
-static int goheap_check_tail(const char __user *uptr, size_t known, size_t size)
-{
-	int zeroed;
-
-	if (size > PAGE_SIZE)
-		return -E2BIG;
-	zeroed = check_zeroed_user(uptr + known, size - known);
-	if (zeroed < 0)
-		return zeroed;
-	return zeroed ? 0 : -E2BIG;
-}
-
-/*
- * The argument is touched for writing before the command is carried out, so that
- * one that cannot be written later is refused while nothing has happened.
- */
 static long goheap_ioctl(struct file *file, unsigned int nr, unsigned long uarg)
 {
-	const struct goheap_cmd *cmd = goheap_cmd_find(nr);
-	void __user *uptr = (void __user *)uarg;
-	union goheap_arg arg;
-	int err;
-
-	if (!cmd)
-		return -ENOTTY;
-	if (copy_from_user(&arg, uptr, cmd->size))
-		return -EFAULT;
-	if (arg.size < cmd->size)
-		return -EINVAL;
-	if (arg.size > cmd->size) {
-		err = goheap_check_tail(uptr, cmd->size, arg.size);
-		if (err)
-			return err;
-	}
-	if (put_user(arg.size, (u32 __user *)uptr))
-		return -EFAULT;
-	err = cmd->run(file->private_data, &arg);
-	if (copy_to_user(uptr, &arg, cmd->size))
-		return -EFAULT;
-	return err;
+	return goheap_cmd_run(file->private_data, nr, (void __user *)uarg);
 }
 
 const struct file_operations goheap_fops = {
@@ -170,6 +131,7 @@ const struct file_operations goheap_fops = {
 	.get_unmapped_area = thp_get_unmapped_area,
 	.unlocked_ioctl	   = goheap_ioctl,
 	.compat_ioctl	   = compat_ptr_ioctl,
+	.uring_cmd	   = goheap_uring_cmd,
 	.llseek		   = noop_llseek,
 };
 

@@ -166,8 +166,19 @@ struct goheap_cmd {
 };
 
 const struct goheap_cmd *goheap_cmd_find(unsigned int nr);
+int goheap_cmd_run(struct goheap_file *gf, unsigned int nr, void __user *uptr);
 void goheap_read_stats(struct goheap *heap, struct goheap_stats *stats);
 void goheap_add_stats(struct goheap_stats *total, const struct goheap_stats *stats);
+
+/* ---- uring.c ------------------------------------------------------------ */
+
+struct io_uring_cmd;
+
+#ifdef CONFIG_IO_URING
+int goheap_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags);
+#else
+#define goheap_uring_cmd NULL
+#endif
 
 /* ---- scavenger.c -------------------------------------------------------- */
 

@@ -38,7 +38,7 @@ TEST_F(heap, info_tells_the_arena)
 	EXPECT_EQ(GOHEAP_VEC_MAX, i.max_vec);
 	EXPECT_EQ(GOHEAP_ARENA_MAX, i.max_arena_bytes);
 	EXPECT_EQ(GOHEAP_FEAT_SPANS | GOHEAP_FEAT_SCAVENGE | GOHEAP_FEAT_ATTACH |
-		  GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS, i.features);
+		  GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS, i.features & ~GOHEAP_FEAT_URING);
 	EXPECT_NE(0, i.heap_id);
 }
 

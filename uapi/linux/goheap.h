@@ -69,6 +69,7 @@ struct goheap_ctl {
 #define GOHEAP_FEAT_ATTACH	(1ULL << 2)	/* ATTACH */
 #define GOHEAP_FEAT_CTL		(1ULL << 3)	/* the control page */
 #define GOHEAP_FEAT_STATS	(1ULL << 4)	/* STATS */
+#define GOHEAP_FEAT_URING	(1ULL << 5)	/* SPAN_ALLOC, SPAN_FREE, SCAVENGE by io_uring */
 
 /**
  * struct goheap_info - what this kernel and this heap are (GOHEAP_INFO)
@@ -237,6 +238,26 @@ struct goheap_stats {
 	__u64 scav_skipped;
 	__u64 pressure_events;
 	__u64 meta_bytes;
+};
+
+/**
+ * struct goheap_uring - a command by io_uring, with IORING_OP_URING_CMD
+ * @arg: address of the struct that ioctl() would be given
+ * @reserved: 0, else EINVAL
+ *
+ * Where GOHEAP_FEAT_URING is set.  The request's cmd_op is the command's number,
+ * and the first 16 bytes of its cmd[] are this struct.  The structs that @arg and
+ * they point to must stay until the request has completed; its result is 0 or a
+ * negative errno, that of ioctl().
+ *
+ * SPAN_ALLOC and SPAN_FREE are carried out while they are submitted, SCAVENGE by
+ * one of the ring's workers (on Linux 6.10 to 6.13 only with IOSQE_ASYNC).  Any
+ * other command: EOPNOTSUPP; unknown: ENOTTY.  It is the address space of the
+ * process that submits that must be the heap's own, else ESTALE.
+ */
+struct goheap_uring {
+	__u64 arg;
+	__u64 reserved;
 };
 
 #define GOHEAP_IOC		0xB4
