@@ -15,7 +15,7 @@ set -eu
 
 build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
-tests='g++ linux-source-6.1 python3 sqlite3 git redis-server redis-tools gdb'
+tests='g++ linux-source-6.1 python3 sqlite3 git redis-server redis-tools gdb liburing-dev'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'
 
 # The packages of $* that are not installed.
