@@ -119,6 +119,7 @@ static int check_stats(const struct gh_mheap *h, const struct seen *seen)
 	CHECK(st->nr_records == nr_runs + h->records.nr_spare);
 	CHECK(!h->max_records || st->nr_records <= h->max_records);
 	CHECK(h->idle.resident_pages == seen->resident_pages - seen->scavenging_pages);
+	CHECK(h->idle.along_pages <= seen->scavenging_pages);
 	return 0;
 }
 

@@ -350,6 +350,7 @@ int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 	run->addr = s->start << GH_PAGE_SHIFT;
 	run->npages = s->npages;
 	run->span = s;
+	h->idle.along_pages += run->npages - run->idle_pages;
 	return 0;
 }
 
@@ -360,6 +361,7 @@ void gh_idle_put_locked(struct gh_mheap *h, const struct gh_idle_run *run, bool 
 	lockdep_assert_held(&h->lock);
 	if (WARN_ON_ONCE(s->state != GH_SPAN_SCAVENGING))
 		return;
+	h->idle.along_pages -= run->npages - run->idle_pages;
 	if (released) {
 		gh_idle_remove(h, s);
 		s->released = true;

@@ -27,6 +27,7 @@ struct gh_idle {
 	struct gh_span_list huge;	/* those that hold a whole aligned 2 MiB block, by age */
 	u64 nr_huge;
 	u64 resident_pages;		/* that gh_idle_take_locked() could take */
+	u64 along_pages;		/* released before, and now part of runs that are taken */
 	struct gh_touched touched[GH_TOUCHED_MAX];	/* the latest, from nr_looked to nr_touched */
 	u64 nr_touched;			/* ever; modulo GH_TOUCHED_MAX: the next one */
 	u64 nr_looked;

@@ -5,8 +5,8 @@
  *
  * Each call works in two steps.  The first decides which pages the span will
  * have, how far the arena must grow, and whether there are records and tables
- * enough; it changes nothing, and may end in -ENOMEM or -EAGAIN.  The second
- * cannot fail.  What is decided is a struct place.
+ * enough; it changes nothing, and may end in -ENOMEM, -EDQUOT or -EAGAIN.  The
+ * second cannot fail.  What is decided is a struct place.
  *
  * An allocation takes a resident run if there is one that fits, since its pages
  * are there already; else a released one; else the used part grows, by 1 MiB at
@@ -60,6 +60,7 @@ void gh_mheap_init(struct gh_mheap *h)
 {
 	memset(h, 0, sizeof(*h));
 	mutex_init(&h->lock);
+	h->max_held_pages = GH_NO_BOUND;
 	gh_freeset_init(&h->free[false]);
 	gh_freeset_init(&h->free[true]);
 }
@@ -155,6 +156,19 @@ static int find_growth(struct gh_mheap *h, u64 align_pages, struct place *p)
 	return 0;
 }
 
+/*
+ * Whether @npages more, @fresh of which have no pages yet, may be in use.  Those that
+ * have some are held already; with a bound that came later, more may be held than that.
+ */
+static bool may_hold(const struct gh_mheap *h, u64 npages, u64 fresh)
+{
+	if (h->max_held_pages == GH_NO_BOUND)
+		return true;
+	if (h->stats.inuse_pages + npages > h->max_held_pages)
+		return false;
+	return !fresh || gh_mheap_held_pages(h) + fresh <= h->max_held_pages;
+}
+
 static int find_place(struct gh_mheap *h, u64 align_pages, struct place *p)
 {
 	/* Sums with it might overflow. */
@@ -234,6 +248,8 @@ int gh_mheap_alloc_locked(struct gh_mheap *h, u64 npages, u64 align_pages,
 	err = find_place(h, align_pages, &p);
 	if (err)
 		return err;
+	if (!may_hold(h, npages, p.run && !p.run->released ? 0 : npages))
+		return -EDQUOT;
 	if (!prepared(h, &p))
 		return -EAGAIN;
 	*run = run_of(take_place(h, &p, flags, tag, now_ns));
@@ -356,23 +372,31 @@ static int shrink(struct gh_mheap *h, struct gh_mspan *s, u64 npages, u64 now_ns
 	return 0;
 }
 
-/* Whether [end of s, p's end) is free, or would be if the used part grew to p->grow_to. */
-static int find_extension(struct gh_mheap *h, const struct gh_mspan *s, struct place *p)
+/*
+ * Whether [end of s, p's end) is free, or would be if the used part grew to p->grow_to;
+ * and how much of it has no pages.
+ */
+static int find_extension(struct gh_mheap *h, const struct gh_mspan *s, struct place *p,
+			  u64 *fresh)
 {
 	u64 end = p->start + p->npages;
 	u64 page = gh_mspan_end(s);
 	unsigned int i;
 
+	*fresh = 0;
 	for (i = 0; i < GH_RESIZE_RUNS && page < end && page < used_end(h); i++) {
 		s = gh_spans_get(&h->spans, page);
 		if (s->state != GH_SPAN_FREE)
 			return -ENOMEM;
 		page = gh_mspan_end(s);
+		if (s->released)
+			*fresh += min(page, end) - s->start;
 	}
 	if (page >= end)
 		return 0;
 	if (page < used_end(h) || !growth(h, end - page))
 		return -ENOMEM;
+	*fresh += end - page;
 	p->grow_to = page + growth(h, end - page);
 	return 0;
 }
@@ -400,13 +424,16 @@ static int extend(struct gh_mheap *h, struct gh_mspan *s, u64 npages, u64 now_ns
 	struct place p = { .start = s->start, .npages = npages };
 	u64 old_end = gh_mspan_end(s);
 	u64 old_npages = s->npages;
+	u64 fresh;
 	int err;
 
 	if (npages > h->arena_pages)
 		return -ENOMEM;
-	err = find_extension(h, s, &p);
+	err = find_extension(h, s, &p, &fresh);
 	if (err)
 		return err;
+	if (!may_hold(h, npages - s->npages, fresh))
+		return -EDQUOT;
 	if (!prepared(h, &p))
 		return -EAGAIN;
 	if (p.grow_to)

@@ -55,9 +55,13 @@ struct gh_mheap_stats {
 	u64 meta_bytes;
 };
 
+/* Of max_held_pages: no bound. */
+#define GH_NO_BOUND	(~(u64)0)
+
 /*
  * The homes may read arena_start, arena_pages, used_pages and stats, with the
- * lock held, and set max_records after init.  The rest is the core's.
+ * lock held, and set max_records after init, and max_held_pages with the lock held.
+ * The rest is the core's.
  */
 struct gh_mheap {
 	struct mutex lock;		/* protects all of this */
@@ -65,6 +69,7 @@ struct gh_mheap {
 	u64 arena_pages;		/* 0 before gh_mheap_bind_locked() */
 	u64 used_pages;			/* the part that was ever used, from the start */
 	u64 max_records;		/* bound on stats.nr_records, 0 = none */
+	u64 max_held_pages;		/* bound on gh_mheap_held_pages(), or GH_NO_BOUND */
 	u64 clock_ns;			/* the latest time that was told */
 	struct gh_mheap_stats stats;
 	struct gh_spans spans;
@@ -88,6 +93,17 @@ static inline u64 gh_records_floor(const struct gh_mheap *h)
 	return GH_CALL_RECORDS + min(reserve, (u64)GH_RESERVE_MAX);
 }
 
+/*
+ * Pages that may be in memory: of spans in use, and of idle runs that are not
+ * released.  What the scavenger has taken along counts as released all the time.
+ * Needs the lock.
+ */
+static inline u64 gh_mheap_held_pages(const struct gh_mheap *h)
+{
+	return h->stats.inuse_pages + h->stats.idle_pages - h->stats.released_pages -
+	       h->idle.along_pages;
+}
+
 void gh_mheap_init(struct gh_mheap *h);
 /* Frees every record.  No other user may be left. */
 void gh_mheap_destroy(struct gh_mheap *h);
@@ -103,13 +119,16 @@ int gh_mheap_refill(struct gh_mheap *h);
  * 0; -EINVAL: npages 0 or align_pages no power of two; -ENOMEM: no run left; -EAGAIN.
  * Idle runs that have pages and such that have none do not merge: a home that
  * gets -ENOMEM may release what is idle, which joins them, and try again.
+ * -EDQUOT: there would be more than max_held_pages; the same helps, if not too
+ * much is in use.
  */
 int gh_mheap_alloc_locked(struct gh_mheap *h, u64 npages, u64 align_pages,
 			  unsigned int flags, u8 tag, u64 now_ns, struct gh_run *run);
 /*
  * Takes exactly [addr, addr + npages), growing the used part if it must; for a
- * heap built after fork.  0; -EINVAL: not pages of the arena; -ENOMEM: not all
- * of it is part of one free run; -EAGAIN.
+ * heap built after fork, whose memory is there: max_held_pages is not looked at.
+ * 0; -EINVAL: not pages of the arena; -ENOMEM: not all of it is part of one free
+ * run; -EAGAIN.
  */
 int gh_mheap_carve_locked(struct gh_mheap *h, u64 addr, u64 npages,
 			  unsigned int flags, u8 tag, u64 now_ns);
@@ -121,7 +140,7 @@ int gh_mheap_free_locked(struct gh_mheap *h, u64 addr, u64 npages, u64 now_ns);
 /*
  * In place.  *old is the span before; added->needzero tells of the pages added.
  * 0; -EINVAL: addr is not the base of a span in use, or npages is 0; -ENOMEM:
- * what follows is not free; -EAGAIN.
+ * what follows is not free; -EAGAIN; -EDQUOT, as above.
  */
 int gh_mheap_resize_locked(struct gh_mheap *h, u64 addr, u64 npages, u64 now_ns,
 			   struct gh_run *old, struct gh_run *added);

@@ -564,6 +564,60 @@ static int records_are_reused(void)
 	return finish();
 }
 
+/* What would be held is bounded; a run that has pages is held already. */
+static int bounded_held(void)
+{
+	struct gh_run old, added;
+
+	t_heap_init(&h, BASE, GIB);
+	T_EQ(h.max_held_pages, GH_NO_BOUND);
+	h.max_held_pages = 300;
+	T_EQ(t_alloc(&h, 100, 1, 0), BASE);
+	T_EQ(t_alloc(&h, 100, 1, 0), BASE + 100);
+	T_EQ(t_alloc(&h, 101, 1, 0), -EDQUOT);
+	T_EQ(gh_mheap_held_pages(&h), 200);
+	T_EQ(t_free(&h, BASE, 100, 1), 0);
+	T_EQ(gh_mheap_held_pages(&h), 200);
+	/* Does not fit into what is idle; and does. */
+	T_EQ(t_alloc(&h, 101, 1, 2), -EDQUOT);
+	T_EQ(t_alloc(&h, 60, 1, 2), BASE);
+	T_EQ(gh_mheap_held_pages(&h), 200);
+	/* 40 with pages are not what follows; 100 without are. */
+	T_EQ(resize(100, 201, 3, &old, &added), -EDQUOT);
+	T_EQ(old.npages, 100);
+	T_EQ(resize(100, 200, 3, &old, &added), 0);
+	T_EQ(gh_mheap_held_pages(&h), 300);
+	T_EQ(resize(0, 100, 3, &old, &added), 0);
+	T_EQ(gh_mheap_held_pages(&h), 300);
+	/* With a bound that came later, also what is held already cannot be had. */
+	T_EQ(resize(0, 60, 3, &old, &added), 0);
+	h.max_held_pages = 270;
+	T_EQ(t_alloc(&h, 11, 1, 4), -EDQUOT);
+	T_EQ(resize(0, 71, 4, &old, &added), -EDQUOT);
+	T_EQ(t_alloc(&h, 10, 1, 4), BASE + 60);
+	return finish();
+}
+
+/* What is taken along while it is released does not count meanwhile. */
+static int held_while_released(void)
+{
+	const struct gh_idle_req req = { .max_pages = GH_HUGE_PAGES };
+	struct gh_idle_run run;
+
+	t_heap_init(&h, BASE, GIB);
+	T_EQ(t_alloc(&h, 10, 1, 0), BASE);
+	T_EQ(t_free(&h, BASE, 10, 1), 0);
+	mutex_lock(&h.lock);
+	T_EQ(gh_idle_take_locked(&h, &req, &run), 0);
+	T_EQ(run.npages, GH_HUGE_PAGES);
+	T_EQ(run.idle_pages, 10);
+	T_EQ(gh_mheap_held_pages(&h), 10);
+	gh_idle_put_locked(&h, &run, true);
+	T_EQ(gh_mheap_held_pages(&h), 0);
+	mutex_unlock(&h.lock);
+	return finish();
+}
+
 int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
@@ -588,6 +642,8 @@ int main(int argc, char **argv)
 		{ "walk", walks },
 		{ "lookup: stale entries", stale_entries },
 		{ "free: twice, inside, wrong length", double_free },
+		{ "held: bound", bounded_held },
+		{ "held: while it is released", held_while_released },
 		{ "records: bound", bounded_records },
 		{ "records: bounded reserve", bounded_reserve },
 		{ "records: reused", records_are_reused },
