@@ -22,7 +22,8 @@
 #define GOHEAP_CHUNK	32
 
 #define GOHEAP_FEATURES	(GOHEAP_FEAT_SPANS | GOHEAP_FEAT_SCAVENGE | GOHEAP_FEAT_ATTACH | \
-			 GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS | \
+			 GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS | GOHEAP_FEAT_LIMIT | \
+			 GOHEAP_FEAT_POLL | \
 			 (IS_ENABLED(CONFIG_IO_URING) ? GOHEAP_FEAT_URING : 0))
 
 /* ---- INFO, ATTACH ----------------------------------------------------------- */
@@ -133,6 +134,7 @@ static unsigned int goheap_alloc_chunk(struct goheap *heap, struct goheap_span *
 		if (*err)
 			break;
 	}
+	goheap_check_soft_locked(heap);
 	goheap_unlock(heap);
 	return i;
 }
@@ -148,7 +150,8 @@ static bool goheap_release_for(struct goheap *heap, u64 npages)
 	bool enough;
 
 	goheap_lock(heap);
-	enough = npages <= h->stats.idle_pages + h->arena_pages - h->used_pages;
+	enough = npages <= h->stats.idle_pages + h->arena_pages - h->used_pages &&
+		 h->stats.inuse_pages + npages <= h->max_held_pages;
 	goheap_unlock(heap);
 	return enough && !goheap_scavenge(heap, &scav) && scav.released_bytes;
 }
@@ -163,7 +166,19 @@ static void goheap_unalloc_chunk(struct goheap *heap, const struct goheap_span *
 	for (i = 0; i < nr; i++)
 		gh_mheap_free_locked(&heap->core, spans[i].addr, spans[i].npages,
 				     goheap_now_ns());
+	goheap_check_soft_locked(heap);
 	goheap_unlock(heap);
+}
+
+/* After an allocation of @npages failed with @err.  0: it may be tried again. */
+static int goheap_try_again(struct goheap *heap, u64 npages, int err, bool *released)
+{
+	if (err == -EDQUOT)
+		return goheap_make_room(heap, npages);
+	if (err != -ENOMEM || *released)
+		return err;
+	*released = goheap_release_for(heap, npages);
+	return *released ? 0 : err;
 }
 
 static int goheap_cmd_span_alloc(struct goheap_file *gf, union goheap_arg *arg)
@@ -192,10 +207,8 @@ static int goheap_cmd_span_alloc(struct goheap_file *gf, union goheap_arg *arg)
 			return -EFAULT;
 		}
 		vec->done += nr;
-		if (err == -ENOMEM && !released) {
-			released = goheap_release_for(heap, spans[nr].npages);
-			err = released ? 0 : err;
-		}
+		if (err)
+			err = goheap_try_again(heap, spans[nr].npages, err, &released);
 	}
 	return err;
 }
@@ -226,6 +239,7 @@ static unsigned int goheap_free_chunk(struct goheap *heap, const struct goheap_s
 		if (*err)
 			break;
 	}
+	goheap_check_soft_locked(heap);
 	goheap_unlock(heap);
 	return i;
 }
@@ -274,6 +288,22 @@ static int goheap_resize_run(struct goheap *heap, const struct goheap_resize *r,
 	}
 }
 
+static int goheap_resize_one(struct goheap *heap, const struct goheap_resize *r,
+			     struct gh_run *old, struct gh_run *added)
+{
+	int err;
+
+	goheap_lock(heap);
+	if (r->npages <= heap->core.arena_pages)
+		err = goheap_resize_run(heap, r, old, added);
+	else	/* cannot be, but a bad address is told first */
+		err = gh_mheap_lookup_locked(&heap->core, r->addr, old) ||
+		      old->addr != r->addr ? -EINVAL : -ENOMEM;
+	goheap_check_soft_locked(heap);
+	goheap_unlock(heap);
+	return err;
+}
+
 static int goheap_cmd_span_resize(struct goheap_file *gf, union goheap_arg *arg)
 {
 	struct goheap_resize *r = &arg->resize;
@@ -285,13 +315,11 @@ static int goheap_cmd_span_resize(struct goheap_file *gf, union goheap_arg *arg)
 		return PTR_ERR(heap);
 	if (r->flags || r->reserved || !r->npages)
 		return -EINVAL;
-	goheap_lock(heap);
-	if (r->npages <= heap->core.arena_pages)
-		err = goheap_resize_run(heap, r, &old, &added);
-	else	/* cannot be, but a bad address is told first */
-		err = gh_mheap_lookup_locked(&heap->core, r->addr, &old) ||
-		      old.addr != r->addr ? -EINVAL : -ENOMEM;
-	goheap_unlock(heap);
+	while ((err = goheap_resize_one(heap, r, &old, &added)) == -EDQUOT) {
+		err = goheap_make_room(heap, r->npages - old.npages);
+		if (err)
+			break;
+	}
 	if (err)
 		return err;
 	r->old_npages = old.npages;
@@ -299,7 +327,7 @@ static int goheap_cmd_span_resize(struct goheap_file *gf, union goheap_arg *arg)
 	return 0;
 }
 
-/* ---- SCAVENGE, STATS -------------------------------------------------------- */
+/* ---- SCAVENGE, LIMIT, STATS ------------------------------------------------- */
 
 static int goheap_cmd_scavenge(struct goheap_file *gf, union goheap_arg *arg)
 {
@@ -325,6 +353,23 @@ static int goheap_cmd_scavenge(struct goheap_file *gf, union goheap_arg *arg)
 	return 0;
 }
 
+static int goheap_cmd_limit(struct goheap_file *gf, union goheap_arg *arg)
+{
+	struct goheap_limit *l = &arg->limit;
+	struct goheap *heap = goheap_of(gf);
+	int err = 0;
+
+	if (IS_ERR(heap))
+		return PTR_ERR(heap);
+	if (l->flags & ~GOHEAP_LIMIT_SET)
+		return -EINVAL;
+	if (l->flags & GOHEAP_LIMIT_SET)
+		err = goheap_limit_set(heap, &l->soft_bytes, &l->hard_bytes);
+	if (!err)
+		goheap_limit_get(heap, &l->soft_bytes, &l->hard_bytes);
+	return err;
+}
+
 /* All but size and flags. */
 void goheap_read_stats(struct goheap *heap, struct goheap_stats *stats)
 {
@@ -335,7 +380,8 @@ void goheap_read_stats(struct goheap *heap, struct goheap_stats *stats)
 		.heap_sys	= (s->inuse_pages + s->idle_pages) << GH_PAGE_SHIFT,
 		.heap_inuse	= s->inuse_pages << GH_PAGE_SHIFT,
 		.heap_idle	= s->idle_pages << GH_PAGE_SHIFT,
-		.heap_released	= s->released_pages << GH_PAGE_SHIFT,
+		.heap_released	= (s->inuse_pages + s->idle_pages -
+				   gh_mheap_held_pages(&heap->core)) << GH_PAGE_SHIFT,
 		.nr_spans	= s->nr_spans,
 		.nr_allocs	= s->nr_allocs,
 		.nr_frees	= s->nr_frees,
@@ -388,6 +434,7 @@ static const struct goheap_cmd goheap_cmds[] = {
 	CMD(SPAN_RESIZE, goheap_resize, goheap_cmd_span_resize),
 	CMD(SCAVENGE, goheap_scavenge, goheap_cmd_scavenge),
 	CMD(STATS, goheap_stats, goheap_cmd_stats),
+	CMD(LIMIT, goheap_limit, goheap_cmd_limit),
 };
 
 /* The size in a command's number is its caller's, and may be another than ours. */
@@ -494,4 +541,7 @@ AT(goheap_stats, meta_bytes, 112);
 SIZE(goheap_uring, 16);
 AT(goheap_uring, arg, 0);
 AT(goheap_uring, reserved, 8);
+SIZE(goheap_limit, 24);
+AT(goheap_limit, soft_bytes, 8);
+AT(goheap_limit, hard_bytes, 16);
 static_assert(GOHEAP_PAGE_SIZE == GH_PAGE_SIZE);

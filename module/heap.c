@@ -29,7 +29,9 @@
  *    arena.  The mmap lock keeps fork() out: once there is none, there is none
  *    until the lock is dropped.
  *
- * References: each open file that has the heap holds one.  Who finds a heap by
+ * References: each open file that has the heap holds one, and with it all who poll()
+ * the file.  The work that looks after the soft limit holds none: it is cancelled
+ * when the heap goes.  Who finds a heap by
  * its id or on the list_lru takes one if there is one left.  The last one down
  * tears the heap down at once, or, when it was dropped under reclaim, in a
  * worker.  The memory goes last, by RCU, when the kobject says so.
@@ -38,6 +40,7 @@
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
+#include <linux/poll.h>
 #include <linux/pseudo_fs.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
@@ -175,6 +178,7 @@ static void goheap_free(struct goheap *heap)
 {
 	goheap_lru_remove(heap);
 	kobject_del(&heap->kobj);
+	cancel_delayed_work_sync(&heap->soft_work);
 	goheap_retire(heap);
 	gh_mheap_destroy(&heap->core);
 	free_page((unsigned long)heap->ctl);
@@ -227,6 +231,8 @@ static void goheap_setup(struct goheap *heap, struct inode *inode, kuid_t uid,
 	INIT_LIST_HEAD(&heap->lru);
 	INIT_WORK(&heap->free_work, goheap_free_work);
 	mutex_init(&heap->scav_lock);
+	init_waitqueue_head(&heap->pressure_wait);
+	goheap_limit_init(heap);
 	heap->uid = uid;
 	heap->gid = current_egid();
 	heap->pid = get_pid(task_tgid(current));
@@ -363,6 +369,8 @@ int goheap_attach(struct goheap_file *gf, u64 addr)
 		goto out_unlock;
 	}
 	refcount_inc(&heap->refs);
+	/* What was before is no news to this open. */
+	atomic64_set(&gf->pressure_told, goheap_pressure_events(heap));
 	smp_store_release(&gf->heap, heap);	/* pairs with goheap_of() */
 out_unlock:
 	mutex_unlock(&gf->lock);
@@ -402,9 +410,13 @@ static atomic64_t *goheap_pressure_word(struct goheap *heap)
 	return (atomic64_t *)&heap->ctl->pressure_gen;
 }
 
+/* Under reclaim. */
 void goheap_raise_pressure(struct goheap *heap)
 {
 	atomic64_inc(goheap_pressure_word(heap));
+	/* The barrier in it pairs with the one in goheap_poll(). */
+	if (wq_has_sleeper(&heap->pressure_wait))
+		wake_up_interruptible_poll(&heap->pressure_wait, EPOLLPRI);
 }
 
 u64 goheap_pressure_events(struct goheap *heap)
@@ -578,6 +590,15 @@ int goheap_release_step(struct goheap *heap, struct goheap_step *step)
 out_unlock:
 	mutex_unlock(&heap->scav_lock);
 	return err;
+}
+
+/* Until the batch that is being released, if there is one, was put back.  -EINTR. */
+int goheap_wait_release(struct goheap *heap)
+{
+	if (mutex_lock_killable(&heap->scav_lock))
+		return -EINTR;
+	mutex_unlock(&heap->scav_lock);
+	return 0;
 }
 
 /* ---- the end -------------------------------------------------------------- */

@@ -21,6 +21,7 @@
 #include <linux/timekeeping.h>
 #include <linux/types.h>
 #include <linux/uidgid.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 #include <uapi/linux/goheap.h>
 
@@ -57,6 +58,9 @@ struct goheap {
 	struct goheap_batch batch;	/* scav_lock; and the heap mutex if parked */
 	u64 scav_bytes[GOHEAP_NR_CAUSES];	/* scav_lock */
 	atomic64_t scav_skipped;
+	u64 soft_pages;			/* the heap mutex; the hard one: core.max_held_pages */
+	struct delayed_work soft_work;
+	wait_queue_head_t pressure_wait;	/* those who poll(); they have a file */
 	struct list_head lru;
 	struct kobject kobj;
 	struct work_struct free_work;
@@ -67,6 +71,7 @@ struct goheap_file {
 	struct goheap *heap;		/* set once, see goheap_of() */
 	struct inode *inode;		/* this open's address_space */
 	struct mutex lock;		/* who sets heap */
+	atomic64_t pressure_told;	/* the generation that poll() reported last */
 };
 
 /* ---- heap.c ------------------------------------------------------------- */
@@ -96,6 +101,7 @@ struct goheap_step {
 };
 
 int goheap_release_step(struct goheap *heap, struct goheap_step *step);
+int goheap_wait_release(struct goheap *heap);
 
 unsigned int goheap_total_stats(struct goheap_stats *total);
 
@@ -157,6 +163,7 @@ union goheap_arg {
 	struct goheap_resize resize;
 	struct goheap_scavenge scavenge;
 	struct goheap_stats stats;
+	struct goheap_limit limit;
 };
 
 struct goheap_cmd {
@@ -186,6 +193,7 @@ int goheap_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags);
 struct goheap_scav {
 	u64 min_age_ns;
 	u64 max_bytes;
+	bool only_try;		/* locks are not waited for, and not for long */
 	u64 released_bytes;	/* out */
 };
 
@@ -200,6 +208,15 @@ void goheap_heap_free(struct goheap *heap);
 void goheap_lru_insert(struct goheap *heap);
 void goheap_lru_remove(struct goheap *heap);
 void goheap_queue_work(struct work_struct *work);
+void goheap_queue_delayed_work(struct delayed_work *work, unsigned long delay);
+
+/* ---- limit.c ------------------------------------------------------------ */
+
+void goheap_limit_init(struct goheap *heap);
+void goheap_limit_get(struct goheap *heap, u64 *soft_bytes, u64 *hard_bytes);
+int goheap_limit_set(struct goheap *heap, const u64 *soft_bytes, const u64 *hard_bytes);
+int goheap_make_room(struct goheap *heap, u64 npages);
+void goheap_check_soft_locked(struct goheap *heap);
 
 /* ---- sysfs.c, debugfs.c -------------------------------------------------- */
 

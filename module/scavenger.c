@@ -25,7 +25,8 @@
  * far as the process's anonymous memory really became less, so that it stops when
  * it has enough, and does not go on for ever over spans that were never touched.
  *
- * Demand: SCAVENGE and the files named scavenge in sysfs.  Waits for its locks.
+ * Demand: SCAVENGE and the files named scavenge in sysfs, which wait for their
+ * locks; and limits, see limit.c.
  */
 #include <linux/jiffies.h>
 #include <linux/list_lru.h>
@@ -61,6 +62,9 @@
 /* The worker rests after this long; a step is not interrupted. */
 #define GOHEAP_AGE_SLICE_NS	(2 * NSEC_PER_MSEC)
 
+/* Who only tries locks works on a heap for so long at a time. */
+#define GOHEAP_TRY_TIME	(HZ / 20 + 1)
+
 /* A pass this often at most, whatever the limit. */
 #define GOHEAP_AGE_MIN_MS	10
 
@@ -90,16 +94,20 @@ static struct {
  */
 int goheap_scavenge(struct goheap *heap, struct goheap_scav *scav)
 {
+	bool wait = !scav->only_try;
 	struct goheap_step step = {
 		.min_age_ns = scav->min_age_ns,
-		.may_wait = true,
+		.may_wait = wait,
 		.cause = GOHEAP_CAUSE_DEMAND,
 	};
+	unsigned long end = jiffies + GOHEAP_TRY_TIME;
 	int err;
 
 	while (scav->released_bytes < scav->max_bytes) {
-		if (fatal_signal_pending(current))
+		if (wait && fatal_signal_pending(current))
 			return -EINTR;
+		if (!wait && time_after(jiffies, end))
+			return -EAGAIN;
 		err = goheap_release_step(heap, &step);
 		if (err)
 			return err == -ENOENT ? 0 : err;
@@ -306,6 +314,12 @@ void goheap_queue_work(struct work_struct *work)
 	queue_work(goheap_wq, work);
 }
 
+/* goheap_free() sees to it that the work does not outlive its heap. */
+void goheap_queue_delayed_work(struct delayed_work *work, unsigned long delay)
+{
+	queue_delayed_work(goheap_wq, work, delay);
+}
+
 /* ---- init and exit ------------------------------------------------------------ */
 
 static struct shrinker goheap_shrinker_ops = {
@@ -366,6 +380,8 @@ void goheap_scavenger_stop(void)
 	mutex_unlock(&goheap_age_lock);
 	cancel_delayed_work_sync(&goheap_age_work);
 	goheap_shrinker_free(goheap_shrinker);
+	/* First the heaps: they end the delayed work that would still be queued. */
+	flush_workqueue(goheap_wq);
 	destroy_workqueue(goheap_wq);
 }
 

@@ -24,10 +24,10 @@
 static atomic_t goheap_nr_kobjs = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(goheap_kobjs_gone);
 
-/* "all", or a number of bytes in C notation. */
-static int goheap_parse_bytes(const char *buf, u64 *bytes)
+/* The word for what has no bound, or a number of bytes in C notation. */
+static int goheap_parse_bytes(const char *buf, const char *word, u64 *bytes)
 {
-	if (!sysfs_streq(buf, "all"))
+	if (!sysfs_streq(buf, word))
 		return kstrtou64(buf, 0, bytes);
 	*bytes = U64_MAX;
 	return 0;
@@ -81,10 +81,53 @@ static ssize_t stat_show(struct goheap *heap, const struct goheap_attr *attr, ch
 	return sysfs_emit(buf, "%llu\n", *(u64 *)((char *)&stats + attr->offset));
 }
 
+static ssize_t limit_emit(char *buf, u64 bytes)
+{
+	return bytes == U64_MAX ? sysfs_emit(buf, "max\n") : sysfs_emit(buf, "%llu\n", bytes);
+}
+
+static ssize_t limit_soft_show(struct goheap *heap, const struct goheap_attr *attr, char *buf)
+{
+	u64 soft, hard;
+
+	goheap_limit_get(heap, &soft, &hard);
+	return limit_emit(buf, soft);
+}
+
+static ssize_t limit_hard_show(struct goheap *heap, const struct goheap_attr *attr, char *buf)
+{
+	u64 soft, hard;
+
+	goheap_limit_get(heap, &soft, &hard);
+	return limit_emit(buf, hard);
+}
+
+static ssize_t limit_soft_store(struct goheap *heap, const char *buf, size_t len)
+{
+	u64 soft;
+	int err;
+
+	if (goheap_parse_bytes(buf, "max", &soft))
+		return -EINVAL;
+	err = goheap_limit_set(heap, &soft, NULL);
+	return err ? err : len;
+}
+
+static ssize_t limit_hard_store(struct goheap *heap, const char *buf, size_t len)
+{
+	u64 hard;
+	int err;
+
+	if (goheap_parse_bytes(buf, "max", &hard))
+		return -EINVAL;
+	err = goheap_limit_set(heap, NULL, &hard);
+	return err ? err : len;
+}
+
 static ssize_t scavenge_store(struct goheap *heap, const char *buf, size_t len)
 {
 	struct goheap_scav scav = {};
-	int err = goheap_parse_bytes(buf, &scav.max_bytes);
+	int err = goheap_parse_bytes(buf, "all", &scav.max_bytes);
 
 	if (!err)
 		err = goheap_scavenge(heap, &scav);
@@ -94,6 +137,9 @@ static ssize_t scavenge_store(struct goheap *heap, const char *buf, size_t len)
 #define HEAP_ATTR(name)	\
 	static const struct goheap_attr goheap_attr_##name = \
 		{ .attr = { #name, 0400 }, .show = name##_show }
+#define HEAP_LIMIT(name)	\
+	static const struct goheap_attr goheap_attr_##name = \
+		{ .attr = { #name, 0600 }, .show = name##_show, .store = name##_store }
 #define HEAP_STAT(name)	\
 	static const struct goheap_attr goheap_attr_##name = \
 		{ .attr = { #name, 0400 }, .show = stat_show, \
@@ -102,6 +148,8 @@ static ssize_t scavenge_store(struct goheap *heap, const char *buf, size_t len)
 HEAP_ATTR(pid);
 HEAP_ATTR(comm);
 HEAP_ATTR(arena);
+HEAP_LIMIT(limit_soft);
+HEAP_LIMIT(limit_hard);
 HEAP_STAT(heap_sys);
 HEAP_STAT(heap_inuse);
 HEAP_STAT(heap_idle);
@@ -123,7 +171,7 @@ static const struct goheap_attr goheap_attr_scavenge = {
 #define A(name)	((struct attribute *)&goheap_attr_##name.attr)
 
 static struct attribute *goheap_attrs[] = {
-	A(pid), A(comm), A(arena),
+	A(pid), A(comm), A(arena), A(limit_soft), A(limit_hard),
 	A(heap_sys), A(heap_inuse), A(heap_idle), A(heap_released),
 	A(nr_spans), A(nr_allocs), A(nr_frees), A(nr_grows),
 	A(scav_age_bytes), A(scav_pressure_bytes), A(scav_demand_bytes),
@@ -229,7 +277,7 @@ static ssize_t scavenge_total_store(struct device *dev, struct device_attribute 
 				    const char *buf, size_t len)
 {
 	struct goheap_scav scav = {};
-	int err = goheap_parse_bytes(buf, &scav.max_bytes);
+	int err = goheap_parse_bytes(buf, "all", &scav.max_bytes);
 
 	if (!err)
 		err = goheap_scavenge_all(&scav);

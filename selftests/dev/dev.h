@@ -149,6 +149,26 @@ static inline int scavenge(int fd, uint64_t max_bytes, struct goheap_scavenge *s
 	return cmd(fd, GOHEAP_SCAVENGE, s);
 }
 
+static inline int limit_get(int fd, uint64_t *soft, uint64_t *hard)
+{
+	struct goheap_limit l = { .size = sizeof(l) };
+	int err = cmd(fd, GOHEAP_LIMIT, &l);
+
+	*soft = l.soft_bytes;
+	*hard = l.hard_bytes;
+	return err;
+}
+
+static inline int limit_set(int fd, uint64_t soft, uint64_t hard)
+{
+	struct goheap_limit l = {
+		.size = sizeof(l), .flags = GOHEAP_LIMIT_SET,
+		.soft_bytes = soft, .hard_bytes = hard,
+	};
+
+	return cmd(fd, GOHEAP_LIMIT, &l);
+}
+
 static inline int stats(int fd, struct goheap_stats *s)
 {
 	*s = (struct goheap_stats){ .size = sizeof(*s) };

@@ -17,6 +17,7 @@ static int all_stale(int fd)
 	struct goheap_stats st;
 	struct goheap_resize r;
 	struct goheap_span s;
+	uint64_t soft, hard;
 	void *p;
 
 	if (info(fd, &i) != -ESTALE)
@@ -39,6 +40,8 @@ static int all_stale(int fd)
 	p = (void *)ctl_map(fd);
 	if (p != MAP_FAILED || errno != ESTALE)
 		return 9;
+	if (limit_get(fd, &soft, &hard) != -ESTALE || limit_set(fd, ALL, 0) != -ESTALE)
+		return 10;
 	return 0;
 }
 

@@ -66,6 +66,7 @@ union arg {
 	struct goheap_resize resize;
 	struct goheap_scavenge scavenge;
 	struct goheap_stats stats;
+	struct goheap_limit limit;
 	char room[8192];
 };
 
@@ -80,6 +81,7 @@ static const struct {
 	{ GOHEAP_SPAN_RESIZE, sizeof(struct goheap_resize) },
 	{ GOHEAP_SCAVENGE, sizeof(struct goheap_scavenge) },
 	{ GOHEAP_STATS, sizeof(struct goheap_stats) },
+	{ GOHEAP_LIMIT, sizeof(struct goheap_limit) },
 };
 
 #define NR_ALL	(sizeof(all) / sizeof(all[0]))
@@ -145,6 +147,8 @@ TEST_F(heap, unknown_flags)
 
 	for (unsigned int i = 0; i < NR_ALL; i++)
 		for (int bit = 0; bit < 32; bit++) {
+			if (all[i].nr == GOHEAP_LIMIT && 1U << bit == GOHEAP_LIMIT_SET)
+				continue;
 			memset(&a, 0, sizeof(a));
 			if (all[i].nr == GOHEAP_ATTACH)
 				a.attach.addr = (uintptr_t)self->arena;

@@ -171,6 +171,10 @@ static const char *const all[] = {
 
 #define NR_ALL	(sizeof(all) / sizeof(all[0]))
 
+static const char *const limits[] = { "limit_soft", "limit_hard" };
+
+#define NR_LIMITS	(sizeof(limits) / sizeof(limits[0]))
+
 /* Whether each file refuses with @error; the name of one that does not. */
 static const char *all_refuse(const char *dir, int error)
 {
@@ -178,6 +182,12 @@ static const char *all_refuse(const char *dir, int error)
 		errno = 0;
 		if (read_in(dir, all[i]) || errno != error)
 			return all[i];
+	}
+	for (unsigned int i = 0; i < NR_LIMITS; i++) {
+		errno = 0;
+		if (read_in(dir, limits[i]) || errno != error ||
+		    write_in(dir, limits[i], "max") != -error)
+			return limits[i];
 	}
 	return write_in(dir, "scavenge", "all") == -error ? NULL : "scavenge";
 }
@@ -192,6 +202,12 @@ TEST_F(heap, files_belong_to_the_heaps_user)
 		ASSERT_EQ(0, stat(path, &st));
 		EXPECT_EQ(geteuid(), st.st_uid);
 		EXPECT_EQ(0400, st.st_mode & 07777);
+	}
+	for (unsigned int i = 0; i < NR_LIMITS; i++) {
+		snprintf(path, sizeof(path), "%s/%s", self->dir, limits[i]);
+		ASSERT_EQ(0, stat(path, &st));
+		EXPECT_EQ(geteuid(), st.st_uid);
+		EXPECT_EQ(0600, st.st_mode & 07777);
 	}
 	snprintf(path, sizeof(path), "%s/scavenge", self->dir);
 	ASSERT_EQ(0, stat(path, &st));
@@ -312,6 +328,7 @@ static void *reader(void *arg)
 		snprintf(path, sizeof(path), SYSFS "/%llu", (unsigned long long)i->heap_id + 1);
 		for (unsigned int k = 0; k < NR_ALL; k++)
 			read_in(path, all[k]);
+		write_in(path, "limit_soft", "4096");
 		write_in(path, "scavenge", "all");
 		file_read(SYSFS "/heap_inuse");
 		file_write(SYSFS "/scavenge", "all");

@@ -55,7 +55,7 @@
  * struct goheap_ctl - what the kernel tells a heap's owner without a call
  * @pressure_gen: rises by one or more each time that memory pressure reached
  *	this heap; a library that sees a new value returns the empty spans that
- *	it kept.  Read it with a single 64-bit load.
+ *	it kept.  Read it with a single 64-bit load.  To wait for it: poll().
  * @reserved: zero
  */
 struct goheap_ctl {
@@ -70,6 +70,8 @@ struct goheap_ctl {
 #define GOHEAP_FEAT_CTL		(1ULL << 3)	/* the control page */
 #define GOHEAP_FEAT_STATS	(1ULL << 4)	/* STATS */
 #define GOHEAP_FEAT_URING	(1ULL << 5)	/* SPAN_ALLOC, SPAN_FREE, SCAVENGE by io_uring */
+#define GOHEAP_FEAT_LIMIT	(1ULL << 6)	/* LIMIT */
+#define GOHEAP_FEAT_POLL	(1ULL << 7)	/* poll() tells of memory pressure */
 
 /**
  * struct goheap_info - what this kernel and this heap are (GOHEAP_INFO)
@@ -144,10 +146,11 @@ struct goheap_span {
  *	GOHEAP_PAGE_SIZE to half the arena, or 0 for GOHEAP_PAGE_SIZE.
  *	SPAN_FREE: in: 0.
  *
- * SPAN_ALLOC: ENOMEM: no such run is left in the arena, or no kernel memory for
- * its record.  ENOSPC: the heap has as many spans as the parameter max_spans
- * allows.  SPAN_FREE: EINVAL: @addr is not the first address of a span in use,
- * or @npages is not its length; the heap is as it was.
+ * SPAN_ALLOC: ENOMEM: no such run is left in the arena, or the heap's hard limit
+ * (see LIMIT) does not allow it, or no kernel memory for its record.  ENOSPC: the
+ * heap has as many spans as the parameter max_spans allows.  SPAN_FREE: EINVAL:
+ * @addr is not the first address of a span in use, or @npages is not its length;
+ * the heap is as it was.
  */
 struct goheap_span_vec {
 	__u32 size;
@@ -168,7 +171,8 @@ struct goheap_span_vec {
  * @span_flags: out: GOHEAP_SPAN_NEEDZERO if pages were added that may hold old data
  * @reserved: 0
  *
- * ENOMEM: what follows the span is not free; the span is as it was.
+ * ENOMEM: what follows the span is not free, or the heap's hard limit (see LIMIT)
+ * does not allow it; the span is as it was.
  */
 struct goheap_resize {
 	__u32 size;
@@ -216,7 +220,7 @@ struct goheap_scavenge {
  * @nr_grows: out: times that the heap grew
  * @scav_age_bytes: out: bytes ever released because of their age
  * @scav_pressure_bytes: out: bytes ever released under memory pressure
- * @scav_demand_bytes: out: bytes ever released by SCAVENGE or sysfs
+ * @scav_demand_bytes: out: bytes ever released by SCAVENGE or sysfs, or for a limit
  * @scav_skipped: out: times that releasing was put off because of a forked child
  * @pressure_events: out: times that memory pressure reached the heap
  * @meta_bytes: out: kernel memory held for the heap's records
@@ -260,6 +264,43 @@ struct goheap_uring {
 	__u64 reserved;
 };
 
+/* goheap_limit.flags */
+#define GOHEAP_LIMIT_SET	(1U << 0)	/* in: set both; clear: only read them */
+
+/**
+ * struct goheap_limit - bound what the heap holds in memory (GOHEAP_LIMIT)
+ * @size: in: sizeof(struct goheap_limit)
+ * @flags: in: GOHEAP_LIMIT_SET or 0
+ * @soft_bytes: in, with GOHEAP_LIMIT_SET; out: the value in force
+ * @hard_bytes: the same
+ *
+ * What is held is heap_sys - heap_released of struct goheap_stats: spans in use,
+ * and idle ones that have pages.  ~0 is no limit, which both are to begin with;
+ * any other value is rounded down to GOHEAP_PAGE_SIZE.  EINVAL: a soft limit that
+ * is above the hard one; both are then as they were.
+ *
+ * The hard limit is never exceeded by an allocation.  A span that takes over the
+ * pages of idle ones adds nothing to what is held; for one that does not, SPAN_ALLOC
+ * and SPAN_RESIZE first release so much that is idle.  They fail with ENOMEM when
+ * what is in use and the new span are more than the limit; or when what is
+ * idle cannot be released because a forked child shares the arena.  A limit below
+ * what is in use can be set: it takes nothing away, and nothing can be added; what
+ * is freed from then on is released within a moment, until less is held.
+ *
+ * When more is held than the soft limit, spans that are idle are released, without
+ * regard to their age, until an eighth less is held: within a moment, by the
+ * kernel, while the program goes on.  Nothing fails.
+ *
+ * Setting limits releases at once what is idle and above them.  Each release may
+ * be up to 4 MiB more than is needed, and counts as on demand.
+ */
+struct goheap_limit {
+	__u32 size;
+	__u32 flags;
+	__u64 soft_bytes;
+	__u64 hard_bytes;
+};
+
 #define GOHEAP_IOC		0xB4
 
 #define GOHEAP_INFO		_IOWR(GOHEAP_IOC, 0x00, struct goheap_info)
@@ -269,5 +310,6 @@ struct goheap_uring {
 #define GOHEAP_SPAN_RESIZE	_IOWR(GOHEAP_IOC, 0x04, struct goheap_resize)
 #define GOHEAP_SCAVENGE		_IOWR(GOHEAP_IOC, 0x05, struct goheap_scavenge)
 #define GOHEAP_STATS		_IOWR(GOHEAP_IOC, 0x06, struct goheap_stats)
+#define GOHEAP_LIMIT		_IOWR(GOHEAP_IOC, 0x07, struct goheap_limit)
 
 #endif /* _UAPI_LINUX_GOHEAP_H */
