@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The device: open, release, mmap and ioctl.
+ * The device: open, release, mmap, ioctl and poll.
  *
  * Two things can be mapped.  The arena is a private mapping that becomes plain
  * anonymous memory, as one of /dev/zero does, so that fork, huge pages, swap and
@@ -14,10 +14,14 @@
  * merged with it without asking us; all bounds are those of the heap's own table.
  *
  * The control page is one page that the kernel writes and the process reads.
+ *
+ * poll() tells of memory pressure.  Who waits is on a queue of the heap, which the
+ * polled file keeps alive: epoll and io_uring let go of a file before its release.
  */
 #include <linux/compat.h>
 #include <linux/mm.h>
 #include <linux/module.h>
+#include <linux/poll.h>
 #include <linux/sizes.h>
 
 #include "compat.h"
@@ -123,6 +127,39 @@ static long goheap_ioctl(struct file *file, unsigned int nr, unsigned long uarg)
 	return goheap_cmd_run(file->private_data, nr, (void __user *)uarg);
 }
 
+/* ---- poll ----------------------------------------------------------------- */
+
+/* True once for each value of the generation, or more than one, whoever asks. */
+static bool goheap_pressure_is_news(struct goheap_file *gf, struct goheap *heap)
+{
+	s64 gen = goheap_pressure_events(heap);
+	s64 told = atomic64_read(&gf->pressure_told);
+
+	while (gen > told)
+		if (atomic64_try_cmpxchg(&gf->pressure_told, &told, gen))
+			return true;
+	return false;
+}
+
+/*
+ * Before there is a heap there is nothing to wait for, and in another process there
+ * never will be: an error, as from a command, which takes no news from the owner.
+ */
+static __poll_t goheap_poll(struct file *file, struct poll_table_struct *wait)
+{
+	struct goheap_file *gf = file->private_data;
+	struct goheap *heap = goheap_of(gf);
+
+	if (IS_ERR(heap))
+		return EPOLLERR;
+	poll_wait(file, &heap->pressure_wait, wait);
+	smp_mb();	/* pairs with goheap_raise_pressure(): seen here, or woken there */
+	/* Who did not ask is not told, and must not use up what another waits for. */
+	if (!(poll_requested_events(wait) & EPOLLPRI))
+		return 0;
+	return goheap_pressure_is_news(gf, heap) ? EPOLLPRI : 0;
+}
+
 const struct file_operations goheap_fops = {
 	.owner		   = THIS_MODULE,
 	.open		   = goheap_open,
@@ -131,6 +168,7 @@ const struct file_operations goheap_fops = {
 	.get_unmapped_area = thp_get_unmapped_area,
 	.unlocked_ioctl	   = goheap_ioctl,
 	.compat_ioctl	   = compat_ptr_ioctl,
+	.poll		   = goheap_poll,
 	.uring_cmd	   = goheap_uring_cmd,
 	.llseek		   = noop_llseek,
 };
