@@ -14,8 +14,9 @@
 # prints no plan or other than what it planned, or ends with a failing exit
 # status that none of its cases explains, adds a case that failed.  BACKEND is
 # forced on the library with GOHEAPDEBUG.  A group's file `settings` may hold
-# timeout=SECONDS (300) for each of its programs.  Programs run in the tree's top
-# folder; their output is kept in $BUILD/selftests/log, in a VM in $VM_OUT/log.
+# timeout=SECONDS (300) for each of its programs; TEST_TIMEOUT_FACTOR multiplies
+# it where the machine is slow.  Programs run in the tree's top folder; their
+# output is kept in $BUILD/selftests/log, in a VM in $VM_OUT/log.
 set -u
 
 here=$(dirname "$(realpath "$0")")
@@ -106,7 +107,7 @@ run_group()
 	list=$(programs "$group" 2>/dev/null | grep "/${only:-[^/]*}\(\.sh\)\?\$")
 	[ -n "$list" ] || echo "not ok $1: no such tests"
 	for p in $list; do
-		run_program "$label" "$p" "${limit:-300}"
+		run_program "$label" "$p" $((${limit:-300} * ${TEST_TIMEOUT_FACTOR:-1}))
 	done
 }
 

@@ -49,6 +49,18 @@ static __attribute__((constructor(101))) void need_device(void)
 		skip_program("no /dev/goheap");
 }
 
+/*
+ * The harness gives each case its time with alarm().  TEST_TIMEOUT_FACTOR is how
+ * much slower than usual the machine is.
+ */
+static inline unsigned int alarm_slowly(unsigned int seconds)
+{
+	const char *factor = getenv("TEST_TIMEOUT_FACTOR");
+
+	return alarm(factor ? seconds * atoi(factor) : seconds);
+}
+#define alarm(seconds)	alarm_slowly(seconds)
+
 /* For programs that need more. */
 #define NEED(what, why)							\
 	static __attribute__((constructor(102))) void need_##what(void)	\

@@ -31,7 +31,7 @@ case_of()
 	fi
 }
 
-plan 17
+plan 18
 case_of passes 'echo 1..2; echo ok 1 one; echo ok 2 - two' \
 	'ok fake/a_test: one
 ok fake/a_test: two'
@@ -61,6 +61,7 @@ case_of dies 'echo 1..1; echo ok 1 one; kill -SEGV $$' 'ok fake/a_test: one
 not ok fake/a_test: died of signal 11'
 case_of hangs 'echo 1..1; echo ok 1 one; sleep 30' 'ok fake/a_test: one
 not ok fake/a_test: timed out after 2 s'
+TEST_TIMEOUT_FACTOR=4 case_of more_time 'echo 1..1; sleep 3; echo ok 1 one' 'ok fake/a_test: one'
 case_of nested 'echo 1..1; echo "# not ok 1 inner"; echo "    not ok 2 x"; echo ok 1 one; echo oknot' \
 	'ok fake/a_test: one'
 case_of backend 'echo 1..1; echo ok 1 "$GOHEAPDEBUG"' 'ok fake@device/a_test: backend=device' fake@device
