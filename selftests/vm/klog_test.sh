@@ -45,7 +45,7 @@ no_log()
 	! "$here/klog-check" "$log" 2>/dev/null
 }
 
-plan 23
+plan 24
 caught warning 'WARNING: CPU: 1 PID: 77 at mm/memory.c:1 zap_pte_range+0x1/0x2'
 caught inversion 'possible irq lock inversion dependency detected'
 caught cut_here '------------[ cut here ]------------'
@@ -63,6 +63,7 @@ caught rss 'Bad rss-counter state mm:0000 type:MM_ANONPAGES val:1'
 caught kasan 'KASAN: use-after-free in gh_free+0x1/0x2'
 caught ubsan 'UBSAN: shift-out-of-bounds in mheap.c:1:2'
 caught kmemleak 'kmemleak: 3 new suspected memory leaks (see /sys/kernel/debug/kmemleak)'
+caught kmemleak_report 'kmemleak|   [<00000000b1c7fd7b>] kmalloc_trace+0x25/0x90'
 caught unregister 'unregister_netdevice: waiting for lo to become free. Usage count = 1'
 caught hung 'INFO: task goheap:77 blocked for more than 120 seconds.'
 caught rcu 'suspicious RCU usage'
