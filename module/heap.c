@@ -180,7 +180,15 @@ static void goheap_free(struct goheap *heap)
 	kobject_del(&heap->kobj);
 	cancel_delayed_work_sync(&heap->soft_work);
 	goheap_retire(heap);
+#ifdef GOHEAP_BREAK_LOCKORDER
+	goheap_lock(heap);
+	mutex_lock(&heap->scav_lock);
+	mutex_unlock(&heap->scav_lock);
+	goheap_unlock(heap);
+#endif
+#ifndef GOHEAP_BREAK_LEAK
 	gh_mheap_destroy(&heap->core);
+#endif
 	free_page((unsigned long)heap->ctl);
 	put_pid(heap->pid);
 	mmdrop(heap->mm);
@@ -188,6 +196,10 @@ static void goheap_free(struct goheap *heap)
 	goheap_unpin_fs();
 	goheap_user_uncharge(heap->uid);
 	kobject_put(&heap->kobj);
+#ifdef GOHEAP_BREAK_UAF
+	rcu_barrier();
+	atomic64_inc(&heap->scav_skipped);
+#endif
 }
 
 static void goheap_free_work(struct work_struct *work)
@@ -216,6 +228,9 @@ struct goheap *goheap_next(u32 *id)
 	struct goheap *heap;
 
 	rcu_read_lock();
+#ifdef GOHEAP_BREAK_ATOMIC
+	kfree(kmalloc(sizeof(*heap), GFP_KERNEL));
+#endif
 	do {
 		heap = xa_find_after(&goheap_ids, &index, U32_MAX, XA_PRESENT);
 	} while (heap && !refcount_inc_not_zero(&heap->refs));

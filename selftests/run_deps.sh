@@ -3,7 +3,8 @@
 #
 # What the tree needs of Debian, and what to say when it is not there.
 #
-#   run_deps.sh install         install every package that is missing
+#   run_deps.sh install [debug] install every package that is missing, or those too
+#                               that a debug kernel is built with
 #   run_deps.sh need GROUP      fail, with one line a package, if one of GROUP is
 #   run_deps.sh headers KDIR    fail, with one line, without kernel headers there
 #   run_deps.sh kselftest DIR   put the kernel's test harness headers into DIR
@@ -16,6 +17,7 @@ set -eu
 build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
 tests='g++ linux-source-6.1 python3 sqlite3 git redis-server redis-tools gdb liburing-dev'
+debug='bc flex bison libelf-dev linux-source-6.1'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'
 
 # The packages of $* that are not installed.
@@ -50,7 +52,9 @@ as_root()
 
 install()
 {
-	set -- $build $vm $tests $peers
+	more=''
+	[ "${1:-}" != debug ] || more=$debug
+	set -- $build $vm $tests $peers $more
 	[ -d "${KDIR:-}" ] || set -- "$@" linux-headers-amd64
 	lost=$(missing "$@")
 	[ -n "$lost" ] || return 0
@@ -66,15 +70,17 @@ install()
 
 need()
 {
+	how='make deps'
 	case $1 in
 	build) lost=$(missing $build) ;;
 	vm) lost=$(missing $vm) ;;
 	tests) lost=$(missing $tests) ;;
+	debug) lost=$(missing $build $debug) how='make check-debug' ;;
 	peers) lost=$(missing $peers) ;;
 	*) lost=$(missing "$1") ;;
 	esac
 	for p in $lost; do
-		echo "goheap: package $p is missing: apt-get install $p (or: make deps)" >&2
+		echo "goheap: package $p is missing: apt-get install $p (or: $how)" >&2
 	done
 	[ -z "$lost" ]
 }
