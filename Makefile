@@ -156,8 +156,20 @@ check-native: deps			## those that need neither root nor module
 check-vm: deps				## those that run in a VM with the module
 	+@$(SUBMAKE) all selftests
 	@KDIR='$(KDIR)' selftests/run_all.sh vm
-check-debug:				## the VM tests on a debug kernel
-	@echo 'check-debug: not available: this tree builds no debug kernel yet' >&2; exit 1
+check-debug:				## planted bugs and the VM tests, on a debug kernel
+	@echo 'check-debug: half an hour or more; the first time, a kernel is built too (6 minutes on 2 idle CPUs)'
+	@$(TOOLS) install debug
+	+@$(SUBMAKE) all selftests
+	@KDIR='$(KDIR)' selftests/run_all.sh debug
+fuzz: deps				## the page heap against its oracle, for MINUTES=20
+	@$(TOOLS) need clang && $(TOOLS) need libclang-rt-14-dev
+	+@$(MAKE) --no-print-directory -C selftests/core O=$(B)/selftests/core fuzz
+torture: deps				## the device at random, for MINUTES=10, on a debug kernel
+	@$(TOOLS) install debug
+	+@$(SUBMAKE) all selftests-stress
+	@KDIR='$(KDIR)' VM_KERNEL=kasan VM_TIMEOUT=$$(($(or $(MINUTES),10) * 60 + 600)) \
+		VM_CMD="build/selftests/stress/torture_test -t $$(($(or $(MINUTES),10) * 60))" \
+		selftests/vm/run
 bench: deps				## side by side with the system's and other allocators
 	+@$(SUBMAKE) lib selftests-bench
 	@selftests/bench/run.sh
@@ -204,6 +216,7 @@ help:					## this list
 		"CMD='...'" 'what make vm runs' \
 		'VM_MEM= VM_CPUS=' "the VM's memory (2G) and CPUs (2)" \
 		'VM_TIMEOUT=' 'seconds until the VM is given up (600)' \
+		'VM_KERNEL=' "kasan or kcsan: a debug kernel instead of Debian's" \
 		'VM_APPEND=' 'more of the kernel command line' \
 		'VM_KLOG=' 'file for a copy of its kernel log'
 
@@ -215,5 +228,5 @@ export CC
 export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL
 
 FORCE:
-.PHONY: all lib module selftests demo vm check check-native check-vm check-debug \
+.PHONY: all lib module selftests demo vm check check-native check-vm check-debug fuzz torture \
 	bench deps install uninstall clean help FORCE

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 #
-# All tests: `make check`, `make check-native` and `make check-vm`.
+# All tests: `make check`, `make check-native`, `make check-vm` and
+# `make check-debug`.
 #
-#   run_all.sh native|vm...
+#   run_all.sh native|vm|debug...
 #
 # Says which groups run where, boots a VM for each set of conditions, counts the
 # lines that run.sh prints here and there, and ends with the totals.  A VM that
@@ -38,7 +39,8 @@ boot()
 	local name=$1 lines=$BUILD/selftests/boot.$1 status
 	shift
 
-	VM_KLOG=$BUILD/selftests/log/klog.$name VM_CMD="selftests/run.sh $*" \
+	VM_KLOG=$BUILD/selftests/log/klog.$name \
+		VM_CMD="TEST_TIMEOUT_FACTOR=${TEST_TIMEOUT_FACTOR:-1} selftests/run.sh $*" \
 		"$here/vm/run" 2>&1 | tee "$lines"
 	status=${PIPESTATUS[0]}
 	[ "$status" = 0 ] || echo "not ok vm/$name: ended with status $status"
@@ -71,6 +73,29 @@ run_vm()
 		boot small pressure/global_test
 	wait
 	ended device library small
+}
+
+# Builds it, should it not be there.
+debug_kernel()
+{
+	"$here/debug/kernel" kasan >/dev/null && return
+	echo 'not ok debug: no debug kernel'
+	return 1
+}
+
+# On the debug kernel, which is several times slower: it fails a run by what its
+# checkers say, too.  What it finds is worth something only if it finds at all.
+run_debug()
+{
+	local -x VM_KERNEL=kasan TEST_TIMEOUT_FACTOR=4
+
+	rm -f "$BUILD"/selftests/boot.debug*
+	debug_kernel || return
+	"$here/run.sh" debug/planted_test
+	VM_TIMEOUT=1800 boot debug-device dev stress &
+	VM_TIMEOUT=1800 boot debug-library lib@device pressure/memcg_test
+	wait
+	ended debug-device debug-library
 }
 
 cd "$top" || exit 1
