@@ -200,6 +200,21 @@ static long command(struct device_heap *d, unsigned long cmd, void *arg, size_t 
 
 /* ---- spans ---- */
 
+/* Whether the kernel was told to refuse what is too much: then another heap is no way out. */
+static bool is_limited(struct device_heap *d)
+{
+	struct goheap_limit l = { .size = sizeof(l) };
+
+	return !command(d, GOHEAP_LIMIT, &l, sizeof(l)) && l.hard_bytes != ~(uint64_t)0;
+}
+
+static int why_none(struct device_heap *d, long err)
+{
+	if (err == -ESTALE || err == -ENOLINK)
+		return (int)err;
+	return is_limited(d) ? -ENOMEM : -ENOSPC;
+}
+
 /* The heap that answered was not this one: gives it its spans back, and finds ours again. */
 static int wrong_heap(struct device_heap *d, struct goheap_span_vec *v)
 {
@@ -233,7 +248,7 @@ static int device_alloc(struct ghu_heap *h, const struct ghu_request *req,
 		};
 	ret = command(device(h), GOHEAP_SPAN_ALLOC, &v, sizeof(v));
 	if (!v.done)
-		return ret == -ESTALE || ret == -ENOLINK ? (int)ret : -ENOSPC;
+		return why_none(device(h), ret);
 	if (!ghu_arena_has(&h->arena, spans[0].addr)) {
 		ret = wrong_heap(device(h), &v);
 		return ret ? (int)ret : device_alloc(h, req, runs, nr);

@@ -9,13 +9,16 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <linux/goheap.h>
 
 #define OBJECTS	2000
 
@@ -112,6 +115,19 @@ static int fill(void)
 	return use();
 }
 
+/* The same, but its heap may hold so many MiB at most. */
+static int fill_limited(unsigned long mib)
+{
+	struct goheap_attach at = { .size = sizeof(at), .addr = (uintptr_t)malloc(1 << 20) };
+	struct goheap_limit limit = {
+		.size = sizeof(limit), .flags = GOHEAP_LIMIT_SET,
+		.soft_bytes = ~0ull, .hard_bytes = mib << 20,
+	};
+	int fd = open("/dev/goheap", O_RDWR | O_CLOEXEC);
+
+	return ioctl(fd, GOHEAP_ATTACH, &at) || ioctl(fd, GOHEAP_LIMIT, &limit) || fill();
+}
+
 /* Locks everything that is mapped from now on. */
 static int lock_all(void)
 {
@@ -201,7 +217,7 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "idle") && argc > 3)
 		return idle(strtoul(argv[2], NULL, 10), (unsigned int)strtoul(argv[3], NULL, 10));
 	if (!strcmp(what, "fill"))
-		return fill();
+		return argc > 2 ? fill_limited(strtoul(argv[2], NULL, 10)) : fill();
 	if (!strcmp(what, "mlock"))
 		bad = lock_all();
 	else if (!strcmp(what, "huge"))

@@ -91,6 +91,16 @@ small_arenas()
 	[[ $out == *'errno 12' ]] && [ "${out%% *}" -ge 800 ]
 }
 
+# A hard limit on the heap is one on the process: no other heap is made.
+limited()
+{
+	local out
+
+	out=$(prog fill 64 2>"$dir/err")
+	note "limited to 64 MiB: $out; $(head -n 1 "$dir/err")"
+	[[ $out == *'errno 12' ]] && [ "${out%% *}" -ge 56 ] && [ "${out%% *}" -le 64 ]
+}
+
 few_spans()
 {
 	[ "$(prog)" = "fine device" ]
@@ -135,7 +145,7 @@ sleep_all()
 in_vm=false
 [ -z "${VM_OUT:-}" ] || in_vm=true
 
-plan 7
+plan 8
 if ! $in_vm && [[ $(</proc/sys/kernel/core_pattern) == *[\|/]* ]]; then
 	for name in 'core dump' 'core dump is small' 'core dump opens in gdb'; do
 		skip "$name" 'cores go elsewhere on this machine'
@@ -154,6 +164,7 @@ fi
 if $in_vm && [ "$backend" = device ]; then
 	check 'arenas limited to 256 MiB' \
 		with_setting $params/max_arena $((256 << 20)) small_arenas
+	check 'a heap with a hard limit' limited
 	check 'no heap allowed: the library has one' \
 		with_setting $params/max_spans 100 few_spans
 	# khugepaged would make huge pages of what is left, and so fill it up again.  And
@@ -163,7 +174,8 @@ if $in_vm && [ "$backend" = device ]; then
 		with_setting "$params/scavenge_cpu_percent" 100 \
 		with_setting "$params/scavenge_limit_ms" 1000 sleep_all
 else
-	for name in 'arenas limited to 256 MiB' 'no heap allowed: the library has one' \
+	for name in 'arenas limited to 256 MiB' 'a heap with a hard limit' \
+		'no heap allowed: the library has one' \
 		'sleeping processes lose their idle memory'; do
 		skip "$name" 'on the device, in a VM only'
 	done
