@@ -147,9 +147,10 @@ vm:					## run CMD='...' as root in a VM with the module loaded
 	@KDIR='$(KDIR)' selftests/vm/run
 
 ##@ Test
+CHECK	?= native vm
 check: deps				## every test; ends "N passed, N failed, N skipped"
 	+@$(SUBMAKE) all selftests
-	@KDIR='$(KDIR)' selftests/run_all.sh native vm
+	@KDIR='$(KDIR)' selftests/run_all.sh $(CHECK)
 check-native: deps			## those that need neither root nor module
 	+@$(SUBMAKE) lib selftests
 	@selftests/run_all.sh native
@@ -157,10 +158,9 @@ check-vm: deps				## those that run in a VM with the module
 	+@$(SUBMAKE) all selftests
 	@KDIR='$(KDIR)' selftests/run_all.sh vm
 check-debug:				## planted bugs and the VM tests, on a debug kernel
-	@echo 'check-debug: half an hour or more; the first time, a kernel is built too (6 minutes on 2 idle CPUs)'
+	@echo 'check-debug: half an hour; the first time, a kernel is built too (6 minutes on 2 idle CPUs)'
 	@$(TOOLS) install debug
-	+@$(SUBMAKE) all selftests
-	@KDIR='$(KDIR)' selftests/run_all.sh debug
+	+@$(MAKE) --no-print-directory check CHECK=debug
 fuzz: deps				## the page heap against its oracle, for MINUTES=20
 	@$(TOOLS) need clang && $(TOOLS) need libclang-rt-14-dev
 	+@$(MAKE) --no-print-directory -C selftests/core O=$(B)/selftests/core fuzz

@@ -1,10 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0 OR MIT
 #
-# All tests: `make check`, `make check-native`, `make check-vm` and
-# `make check-debug`.
+# All tests: `make check`, `make check-native`, `make check-vm`, `make check-debug`,
+# and for .ci/run a part of the last.
 #
-#   run_all.sh native|vm|debug...
+#   run_all.sh native|vm|debug|debug-part...
 #
 # Says which groups run where, boots a VM for each set of conditions, counts the
 # lines that run.sh prints here and there, and ends with the totals.  A VM that
@@ -75,27 +75,52 @@ run_vm()
 	ended device library small
 }
 
-# Builds it, should it not be there.
-debug_kernel()
-{
-	"$here/debug/kernel" kasan >/dev/null && return
-	echo 'not ok debug: no debug kernel'
-	return 1
-}
-
 # On the debug kernel, which is several times slower: it fails a run by what its
-# checkers say, too.  What it finds is worth something only if it finds at all.
-run_debug()
+# checkers say, too.  Whether they find at all is what planted_test shows.
+# $*: functions that boot it, to run beside each other.
+on_debug_kernel()
 {
-	local -x VM_KERNEL=kasan TEST_TIMEOUT_FACTOR=4
+	local -x VM_KERNEL=kasan VM_TIMEOUT=2400 TEST_TIMEOUT_FACTOR=4
+	local f
 
 	rm -f "$BUILD"/selftests/boot.debug*
-	debug_kernel || return
-	"$here/run.sh" debug/planted_test
-	VM_TIMEOUT=1800 boot debug-device dev stress &
-	VM_TIMEOUT=1800 boot debug-library lib@device pressure/memcg_test
+	if ! "$here/debug/kernel" kasan >/dev/null; then
+		echo 'not ok debug: no debug kernel'
+		return
+	fi
+	for f in "$@"; do
+		"$f" &
+	done
 	wait
-	ended debug-device debug-library
+}
+
+debug_device()
+{
+	boot debug-device dev
+	"$here/run.sh" debug/planted_test
+}
+
+debug_library()
+{
+	boot debug-stress stress
+	boot debug-library lib@device pressure/memcg_test
+}
+
+debug_quick()
+{
+	boot debug-quick dev/spans_test dev/fork_test dev/limit_test stress/torture_test
+}
+
+run_debug()
+{
+	on_debug_kernel debug_device debug_library
+	ended debug-device debug-stress debug-library
+}
+
+run_debug-part()
+{
+	on_debug_kernel debug_quick
+	ended debug-quick
 }
 
 cd "$top" || exit 1
