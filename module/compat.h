@@ -127,9 +127,12 @@ static inline struct shrinker *goheap_shrinker_new(struct shrinker *ops,
 #endif
 
 /*
- * Whether a call that a worker repeats still finds its payload.  From 6.10 to 6.13
- * it looks for it in the submission queue, where the process may have put another
- * request by then; only one that was meant for a worker from the first has a copy.
+ * Whether a call that a worker repeats still finds its payload.  6.10 puts off copying
+ * it until a call answers -EAGAIN ("io_uring/uring_cmd: defer SQE copying until it's
+ * needed"), but the worker goes on looking in the submission queue, where the process
+ * may have put another request by then; only one that was meant for a worker from the
+ * first finds its copy.  6.14 copies each at once ("unconditionally copy SQEs at prep
+ * time").  6.13.y has that too in the end, 6.12.y has not.
  */
 #define GOHEAP_URING_KEEPS_PAYLOAD	(LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0) || \
 					 LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0))
