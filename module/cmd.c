@@ -23,7 +23,7 @@
 
 #define GOHEAP_FEATURES	(GOHEAP_FEAT_SPANS | GOHEAP_FEAT_SCAVENGE | GOHEAP_FEAT_ATTACH | \
 			 GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS | GOHEAP_FEAT_LIMIT | \
-			 GOHEAP_FEAT_POLL | \
+			 GOHEAP_FEAT_POLL | GOHEAP_FEAT_POPULATE | \
 			 (IS_ENABLED(CONFIG_IO_URING) ? GOHEAP_FEAT_URING : 0))
 
 /* ---- INFO, ATTACH ----------------------------------------------------------- */
@@ -61,9 +61,9 @@ static int goheap_cmd_attach(struct goheap_file *gf, union goheap_arg *arg)
 
 /* ---- SPAN_ALLOC ------------------------------------------------------------- */
 
-static int goheap_check_vec(const struct goheap_span_vec *vec)
+static int goheap_check_vec(const struct goheap_span_vec *vec, u32 flags)
 {
-	if (vec->flags || vec->done || !vec->nr || vec->nr > GOHEAP_VEC_MAX)
+	if (vec->flags & ~flags || vec->done || !vec->nr || vec->nr > GOHEAP_VEC_MAX)
 		return -EINVAL;
 	return 0;
 }
@@ -181,19 +181,31 @@ static int goheap_try_again(struct goheap *heap, u64 npages, int err, bool *rele
 	return *released ? 0 : err;
 }
 
+/* False as goheap_populate() says it. */
+static bool goheap_populate_chunk(struct goheap *heap, const struct goheap_span *spans,
+				  unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr; i++)
+		if (!goheap_populate(heap, spans[i].addr, spans[i].npages << GH_PAGE_SHIFT))
+			return false;
+	return true;
+}
+
 static int goheap_cmd_span_alloc(struct goheap_file *gf, union goheap_arg *arg)
 {
 	struct goheap_span_vec *vec = &arg->vec;
 	struct goheap_span __user *user = u64_to_user_ptr(vec->spans);
 	struct goheap *heap = goheap_of(gf);
 	struct goheap_span spans[GOHEAP_CHUNK];
+	bool populate = vec->flags & GOHEAP_VEC_POPULATE, released = false;
 	unsigned int nr, want;
-	bool released = false;
 	int err;
 
 	if (IS_ERR(heap))
 		return PTR_ERR(heap);
-	err = goheap_check_vec(vec);
+	err = goheap_check_vec(vec, GOHEAP_VEC_POPULATE);
 	if (!err)
 		err = goheap_check_align(heap, vec->align);
 	while (!err && vec->done < vec->nr) {
@@ -207,6 +219,7 @@ static int goheap_cmd_span_alloc(struct goheap_file *gf, union goheap_arg *arg)
 			return -EFAULT;
 		}
 		vec->done += nr;
+		populate = populate && goheap_populate_chunk(heap, spans, nr);
 		if (err)
 			err = goheap_try_again(heap, spans[nr].npages, err, &released);
 	}
@@ -255,7 +268,7 @@ static int goheap_cmd_span_free(struct goheap_file *gf, union goheap_arg *arg)
 
 	if (IS_ERR(heap))
 		return PTR_ERR(heap);
-	err = goheap_check_vec(vec);
+	err = goheap_check_vec(vec, 0);
 	if (!err && vec->align)
 		err = -EINVAL;
 	while (!err && vec->done < vec->nr) {

@@ -218,6 +218,10 @@ int goheap_limit_set(struct goheap *heap, const u64 *soft_bytes, const u64 *hard
 int goheap_make_room(struct goheap *heap, u64 npages);
 void goheap_check_soft_locked(struct goheap *heap);
 
+/* ---- populate.c --------------------------------------------------------- */
+
+bool goheap_populate(struct goheap *heap, unsigned long start, unsigned long bytes);
+
 /* ---- sysfs.c, debugfs.c -------------------------------------------------- */
 
 extern const struct attribute_group *goheap_total_groups[];

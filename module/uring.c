@@ -14,7 +14,7 @@
  * Where to run.  A submitter is told by IO_URING_F_NONBLOCK that it should not be
  * held up; -EAGAIN then has the call repeated by a worker, which costs a change of
  * task there and back, more than what most commands do.  So:
- *  - SPAN_ALLOC and SPAN_FREE never ask for one.  They may sleep, in the heap
+ *  - SPAN_ALLOC and SPAN_FREE do not ask for one.  They may sleep, in the heap
  *    mutex, for records, and for pages of the argument, and calls from a submitter
  *    are allowed to: what others call blocking is to wait for a device or for
  *    another program.  The mutex is held for a chunk of a vector at most, and user
@@ -23,14 +23,36 @@
  *    waits for the mmap lock, as it does by ioctl.
  *  - SCAVENGE always does, where its payload survives that.  It waits for the mmap
  *    lock and for other releasers, and a large heap takes long.
+ *  - So does SPAN_ALLOC with POPULATE: clearing pages takes longer than the change,
+ *    and the program is to go on meanwhile.  The flag is in user memory, where it
+ *    may change between this look and the command's own: then the command does what
+ *    it finds, where it is.
  * The decision falls before anything has happened: -EAGAIN from later on would
  * carry out a command twice.  No command returns it.
  */
 #include <linux/errno.h>
 #include <linux/kernel.h>
+#include <linux/uaccess.h>
 
 #include "compat.h"
 #include "heap.h"
+
+/* An argument that cannot be read is found by the command. */
+static bool goheap_uring_populates(u64 arg)
+{
+	const struct goheap_span_vec __user *vec = u64_to_user_ptr(arg);
+	u32 flags;
+
+	return !get_user(flags, &vec->flags) && flags & GOHEAP_VEC_POPULATE;
+}
+
+/* Whether it is to be handed on; only before anything has happened. */
+static bool goheap_uring_for_worker(unsigned int nr, u64 arg, unsigned int issue_flags)
+{
+	if (!GOHEAP_URING_KEEPS_PAYLOAD || !(issue_flags & IO_URING_F_NONBLOCK))
+		return false;
+	return nr == GOHEAP_SCAVENGE || (nr == GOHEAP_SPAN_ALLOC && goheap_uring_populates(arg));
+}
 
 int goheap_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 {
@@ -43,10 +65,7 @@ int goheap_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 	switch (cmd->nr) {
 	case GOHEAP_SPAN_ALLOC:
 	case GOHEAP_SPAN_FREE:
-		break;
 	case GOHEAP_SCAVENGE:
-		if (GOHEAP_URING_KEEPS_PAYLOAD && issue_flags & IO_URING_F_NONBLOCK)
-			return -EAGAIN;
 		break;
 	default:
 		return -EOPNOTSUPP;
@@ -55,5 +74,7 @@ int goheap_uring_cmd(struct io_uring_cmd *ioucmd, unsigned int issue_flags)
 	if (READ_ONCE(payload->reserved))
 		return -EINVAL;
 	arg = READ_ONCE(payload->arg);
+	if (goheap_uring_for_worker(cmd->nr, arg, issue_flags))
+		return -EAGAIN;
 	return goheap_cmd_run(ioucmd->file->private_data, cmd->nr, u64_to_user_ptr(arg));
 }

@@ -2,7 +2,8 @@
 /*
  * The commands by io_uring: that they do what they do by ioctl, and say what they
  * say there; many at a time, linked, cancelled, from a ring of another process, and
- * with a ring or a process that ends while they are in flight.
+ * with a ring or a process that ends while they are in flight.  SPAN_ALLOC with POPULATE,
+ * that it is a worker's and keeps nobody; what it populates is populate_test's.
  *
  * To have requests in flight for as long as a test wants, their argument is put
  * into a page that userfaultfd holds back: a worker that copies it waits.
@@ -240,7 +241,7 @@ TEST_F(ring, errors_as_by_ioctl)
 		v.size--;
 		BOTH(-EINVAL, nrs[i], &v);
 		v = vec_of(&s, 1);
-		v.flags = 1;
+		v.flags = i ? GOHEAP_VEC_POPULATE : 2;
 		BOTH(-EINVAL, nrs[i], &v);
 		v = vec_of(&s, 0);
 		BOTH(-EINVAL, nrs[i], &v);
@@ -409,6 +410,41 @@ TEST_F(ring, spans_at_once_and_scavenge_by_a_worker)
 	EXPECT_EQ(hands_on(), workers() > 0);
 }
 
+/* Bytes of it that are resident. */
+static size_t resident(const char *p, size_t bytes)
+{
+	unsigned char yes;
+	size_t n = 0;
+
+	for (size_t i = 0; i < bytes; i += 4096)
+		n += !mincore((void *)(p + i), 4096, &yes) && yes & 1 ? 4096 : 0;
+	return n;
+}
+
+TEST_F(ring, populated_by_a_worker)
+{
+	struct goheap_span s[40];
+	struct goheap_span_vec v = vec_of(s, 40);
+
+	for (int i = 0; i < 40; i++)
+		s[i] = (struct goheap_span){ .npages = 1 + i % 3 };
+	v.flags = GOHEAP_VEC_POPULATE;
+	EXPECT_EQ(0, ring_cmd(&self->ring, self->fd, GOHEAP_SPAN_ALLOC, &v));
+	EXPECT_EQ(40, v.done);
+	EXPECT_EQ(GOHEAP_VEC_POPULATE, v.flags);
+	for (int i = 0; i < 40; i++) {
+		EXPECT_EQ(s[i].npages * PAGE, resident((char *)s[i].addr, s[i].npages * PAGE));
+		EXPECT_TRUE(is_zero((char *)s[i].addr, s[i].npages * PAGE));
+	}
+	EXPECT_EQ(hands_on(), workers() > 0);
+	/* It is the flag of SPAN_ALLOC only. */
+	v = vec_of(s, 1);
+	v.flags = GOHEAP_VEC_POPULATE;
+	s[0].flags = 0;
+	EXPECT_EQ(-EINVAL, ring_cmd(&self->ring, self->fd, GOHEAP_SPAN_FREE, &v));
+	EXPECT_EQ(-EFAULT, ring_cmd(&self->ring, self->fd, GOHEAP_SPAN_ALLOC, FAR));
+}
+
 /* The entry of the queue is the process's again as soon as it was submitted. */
 TEST_F(ring, the_payload_was_copied)
 {
@@ -527,6 +563,7 @@ static void next_request(struct slot *sl, uint64_t *seed, struct io_uring *ring,
 		sl->nr = GOHEAP_SPAN_ALLOC;
 		for (int i = 0; i < 3; i++)
 			sl->s[i] = (struct goheap_span){ .npages = 1 + rnd(seed) % 4 };
+		sl->v.flags = rnd(seed) % 2 ? GOHEAP_VEC_POPULATE : 0;
 	}
 	sqe = add(ring, fd, sl->nr, arg, data);
 	if (rnd(seed) % 2)
@@ -742,6 +779,59 @@ static void give(struct held *h)
 	ioctl(h->uffd, UFFDIO_COPY, &copy);
 }
 
+/* Pages of the arena that are held back: who submits goes on, and the worker waits. */
+static int hold_arena(char *arena, size_t bytes)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
+
+	reg.range.start = (uintptr_t)arena;
+	reg.range.len = bytes;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
+		return -1;
+	return fd;
+}
+
+static bool submit_populate(struct io_uring *ring, int fd, struct goheap_span *s,
+			    struct goheap_span_vec *v, int held)
+{
+	struct io_uring_sqe *sqe;
+	struct uffd_msg msg;
+
+	*s = (struct goheap_span){ .npages = 64 };
+	*v = vec_of(s, 1);
+	v->flags = GOHEAP_VEC_POPULATE;
+	sqe = add(ring, fd, GOHEAP_SPAN_ALLOC, v, 5);
+	sqe->flags |= hands_on() ? 0 : IOSQE_ASYNC;
+	return io_uring_submit(ring) == 1 && read(held, &msg, sizeof(msg)) == sizeof(msg);
+}
+
+TEST_F(ring, the_process_goes_on_while_pages_come)
+{
+	struct uffdio_range range = { .len = 64 * PAGE };
+	int held = hold_arena(self->arena, 64 * PAGE);
+	struct goheap_span_vec v;
+	struct goheap_span s;
+	uint64_t data = 0;
+	char *p;
+
+	if (held < 0)
+		SKIP(return, "no userfaultfd for the kernel's accesses (needs root)");
+	ASSERT_TRUE(submit_populate(&self->ring, self->fd, &s, &v, held));
+	EXPECT_EQ(0, io_uring_cq_ready(&self->ring));
+	/* The span is allocated, and the heap is not kept. */
+	p = span_new(self->fd, 1);
+	EXPECT_EQ(self->arena + 64 * PAGE, p);
+	range.start = (uintptr_t)self->arena;
+	ASSERT_EQ(0, ioctl(held, UFFDIO_UNREGISTER, &range));
+	EXPECT_EQ(0, result(&self->ring, &data));
+	EXPECT_EQ(5, data);
+	EXPECT_EQ((uintptr_t)self->arena, s.addr);
+	EXPECT_EQ(64 * PAGE, resident(self->arena, 64 * PAGE));
+	close(held);
+}
+
 static bool submit_held(struct io_uring *ring, int fd, struct held *h)
 {
 	struct io_uring_sqe *sqe;
@@ -901,6 +991,41 @@ TEST_F_TIMEOUT(ring, a_process_that_ends_in_mid_flight, SLOW)
 		ASSERT_EQ(how == KILLED ? 128 + SIGKILL : 0, reap_end(how, false, i * 20));
 	}
 	EXPECT_TRUE(refs_become(refs));
+}
+
+/* Never returns. */
+static void end_populating(bool killed)
+{
+	struct goheap_span_vec v;
+	struct goheap_span s;
+	struct io_uring ring;
+	int fd = dev_open();
+	char *arena = arena_map(fd, ARENA);
+	int held = hold_arena(arena, 64 * PAGE);
+
+	if (held < 0 || io_uring_queue_init(NR, &ring, 0) ||
+	    !submit_populate(&ring, fd, &s, &v, held))
+		_exit(91);
+	if (killed)
+		raise(SIGKILL);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(ring, a_process_that_ends_while_pages_come, SLOW)
+{
+	long long refs = file_number(REFCNT);
+	struct held h;
+
+	NEED_HOLD(&h);
+	for (int killed = 0; killed < 2; killed++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			end_populating(killed);
+		ASSERT_EQ(killed ? 128 + SIGKILL : 0, reap(pid));
+	}
+	EXPECT_TRUE(refs_become(refs));
+	close(h.uffd);
 }
 
 /* Its workers wait for what will never come: they must give up. */

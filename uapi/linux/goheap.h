@@ -72,6 +72,7 @@ struct goheap_ctl {
 #define GOHEAP_FEAT_URING	(1ULL << 5)	/* SPAN_ALLOC, SPAN_FREE, SCAVENGE by io_uring */
 #define GOHEAP_FEAT_LIMIT	(1ULL << 6)	/* LIMIT */
 #define GOHEAP_FEAT_POLL	(1ULL << 7)	/* poll() tells of memory pressure */
+#define GOHEAP_FEAT_POPULATE	(1ULL << 8)	/* GOHEAP_VEC_POPULATE */
 
 /**
  * struct goheap_info - what this kernel and this heap are (GOHEAP_INFO)
@@ -133,11 +134,14 @@ struct goheap_span {
 	__u32 tag;
 };
 
+/* goheap_span_vec.flags */
+#define GOHEAP_VEC_POPULATE	(1U << 0)	/* SPAN_ALLOC: fault the spans' pages in */
+
 /**
  * struct goheap_span_vec - allocate or free up to GOHEAP_VEC_MAX spans
  * (GOHEAP_SPAN_ALLOC, GOHEAP_SPAN_FREE)
  * @size: in: sizeof(struct goheap_span_vec)
- * @flags: in: 0
+ * @flags: in: SPAN_ALLOC: GOHEAP_VEC_POPULATE or 0.  SPAN_FREE: 0
  * @spans: in: address of an array of @nr struct goheap_span
  * @nr: in: 1 .. GOHEAP_VEC_MAX, else EINVAL
  * @done: in: 0; out, also on error: how many elements, from the first on, were
@@ -151,6 +155,16 @@ struct goheap_span {
  * heap has as many spans as the parameter max_spans allows.  SPAN_FREE: EINVAL:
  * @addr is not the first address of a span in use, or @npages is not its length;
  * the heap is as it was.
+ *
+ * GOHEAP_VEC_POPULATE, where GOHEAP_FEAT_POPULATE is set: before the command returns,
+ * the spans are made resident, as if each of their pages had been written to without a
+ * change: fresh pages are zero, and huge where the system would give huge ones;
+ * pages that are resident keep their contents, of which GOHEAP_SPAN_NEEDZERO tells as
+ * ever.  It is an attempt, and never an error: pieces of the arena that are not
+ * mapped, or not for writing, are left out, and the first fault that fails, or a fatal
+ * signal, ends it; the spans are allocated all the same.  What faults do happens here
+ * too, to the same process: they are charged to its cgroup, which may go into reclaim
+ * or run out of memory, and they wait for a userfaultfd.
  */
 struct goheap_span_vec {
 	__u32 size;
@@ -254,8 +268,9 @@ struct goheap_stats {
  * they point to must stay until the request has completed; its result is 0 or a
  * negative errno, that of ioctl().
  *
- * SPAN_ALLOC and SPAN_FREE are carried out while they are submitted, SCAVENGE by
- * one of the ring's workers (on Linux 6.10 to 6.13 only with IOSQE_ASYNC).  Any
+ * SPAN_ALLOC and SPAN_FREE are carried out while they are submitted; SCAVENGE, and
+ * SPAN_ALLOC with GOHEAP_VEC_POPULATE, by one of the ring's workers while the
+ * process goes on (on Linux 6.10 to 6.13 only with IOSQE_ASYNC).  Any
  * other command: EOPNOTSUPP; unknown: ENOTTY.  It is the address space of the
  * process that submits that must be the heap's own, else ESTALE.
  */
