@@ -67,6 +67,12 @@ LIB_LDFLAGS := -shared -Wl,-soname,libgoheap.so.1 \
 	-Wl,--version-script=userlib/goheap.map -Wl,-z,defs -Wl,-z,now \
 	-Wl,-z,relro -Wl,-z,nodelete -pthread
 
+# liburing, from the package liburing-dev, becomes part of the library where it is there;
+# without it the option uring is missing, and nothing else.
+URING_A	:= $(filter /%,$(shell $(CC) -E -include liburing.h -x c /dev/null >/dev/null 2>&1 && \
+		$(CC) -print-file-name=liburing.a))
+LIB_CFLAGS += $(if $(URING_A),-DGHU_LIBURING)
+
 LIB_OBJ	:= $(LIB_SRC:%.c=$(B)/obj/%.o)
 V3_OBJ	:= $(LIB_SRC:%.c=$(B)/obj-v3/%.o)
 GEN	:= $(B)/gen/sizeclasses.h
@@ -101,7 +107,7 @@ $(B)/obj-v3/%.o: %.c Makefile | $(GEN)
 
 $(B)/libgoheap.so.1: $(LIB_OBJ) userlib/goheap.map
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(LIB_OBJ)
+	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(LIB_OBJ) $(URING_A)
 
 $(B)/libgoheap.so: $(B)/libgoheap.so.1
 	$(Q)ln -sf libgoheap.so.1 $@
@@ -109,12 +115,13 @@ $(B)/libgoheap.so: $(B)/libgoheap.so.1
 $(V3_LIB): $(V3_OBJ) userlib/goheap.map
 	@mkdir -p $(@D)
 	$(call say,LD)
-	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(V3_OBJ)
+	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(V3_OBJ) $(URING_A)
 
 $(B)/libgoheap.a: $(LIB_OBJ)
 	$(call say,AR)
 	$(Q)rm -f $@
 	$(Q)$(AR) rcs $@ $(LIB_OBJ)
+	$(if $(URING_A),$(Q)printf 'OPEN $@\nADDLIB $(URING_A)\nSAVE\nEND\n' | $(AR) -M)
 
 -include $(LIB_OBJ:.o=.d) $(V3_OBJ:.o=.d)
 

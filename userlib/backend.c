@@ -37,6 +37,8 @@ static void flush_cache(void)
 
 	while ((nr = ghu_spancache_drain(runs)))
 		ghu_heaps_free(runs, nr);
+	while ((nr = ghu_ahead_drain(runs)))
+		ghu_heaps_free(runs, nr);
 }
 
 uint64_t ghu_backend_pressure(void)

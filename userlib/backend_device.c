@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * The page heap in the kernel.  This is the only file that knows its ABI.
+ * The page heap in the kernel.  This file and device_ahead.c are the only ones that
+ * know its ABI.
  *
  * The heap is kept alive by its mapping; the descriptor is only the way to speak
  * to it, and programs lose it: they close every descriptor that they do not know
@@ -26,7 +27,8 @@
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <linux/goheap.h>
-#include "heap.h"
+#include "device.h"
+#include "options.h"
 #include "persistentalloc.h"
 #include "spancache.h"
 
@@ -40,6 +42,7 @@ _Static_assert(sizeof(struct goheap_span_vec) == 32, "ABI");
 _Static_assert(sizeof(struct goheap_resize) == 40, "ABI");
 _Static_assert(sizeof(struct goheap_scavenge) == 40, "ABI");
 _Static_assert(sizeof(struct goheap_ctl) == 64, "ABI");
+_Static_assert(sizeof(struct goheap_uring) == 16, "ABI");
 #define ABI_OFFSET(type, field, off) \
 	_Static_assert(offsetof(struct type, field) == (off), #type "." #field)
 ABI_OFFSET(goheap_info, features, 8);
@@ -73,6 +76,9 @@ ABI_OFFSET(goheap_ctl, pressure_gen, 0);
 #define FEATURES \
 	(GOHEAP_FEAT_SPANS | GOHEAP_FEAT_SCAVENGE | GOHEAP_FEAT_ATTACH | GOHEAP_FEAT_CTL)
 
+/* What fetching ahead needs. */
+#define AHEAD_FEATURES	(GOHEAP_FEAT_URING | GOHEAP_FEAT_POPULATE)
+
 /* Where the descriptor should be; lower if the limit on descriptors is. */
 #define HIGH_FD		512
 #define LOWEST_FD	3
@@ -82,13 +88,6 @@ ABI_OFFSET(goheap_ctl, pressure_gen, 0);
 
 /* How often a descriptor is got back for one call before the heap is given up. */
 #define REACH_TRIES	8
-
-struct device_heap {
-	struct ghu_heap heap;
-	struct ghu_lock lock;	/* to replace fd */
-	int fd;
-	uint64_t id;
-};
 
 static uint64_t device_sys;
 
@@ -117,6 +116,11 @@ static int move_fd(int fd, int wish)
 		wish = wish / 2 > LOWEST_FD ? wish / 2 : LOWEST_FD;
 	close_fd(fd);
 	return (int)high;
+}
+
+int ghu_move_fd_high(int fd)
+{
+	return move_fd(fd, HIGH_FD);
 }
 
 static int open_device(int wish)
@@ -215,8 +219,7 @@ static int why_none(struct device_heap *d, long err)
 	return is_limited(d) ? -ENOMEM : -ENOSPC;
 }
 
-/* The heap that answered was not this one: gives it its spans back, and finds ours again. */
-static int wrong_heap(struct device_heap *d, struct goheap_span_vec *v)
+int ghu_device_wrong_heap(struct device_heap *d, struct goheap_span_vec *v)
 {
 	struct goheap_span *spans = (struct goheap_span *)(uintptr_t)v->spans;
 	int fd = __atomic_load_n(&d->fd, __ATOMIC_ACQUIRE);
@@ -225,6 +228,7 @@ static int wrong_heap(struct device_heap *d, struct goheap_span_vec *v)
 		spans[i].flags = 0;
 		spans[i].tag = 0;
 	}
+	v->flags = 0;
 	v->nr = v->done;
 	v->done = 0;
 	v->align = 0;
@@ -232,34 +236,56 @@ static int wrong_heap(struct device_heap *d, struct goheap_span_vec *v)
 	return reach(d, fd);
 }
 
-static int device_alloc(struct ghu_heap *h, const struct ghu_request *req,
-			struct ghu_run *runs, unsigned int nr)
+struct goheap_span_vec ghu_device_vec(const struct ghu_request *req, struct goheap_span *spans,
+				      unsigned int nr)
 {
-	struct goheap_span spans[GHU_SPANCACHE_BATCH];
-	struct goheap_span_vec v = { .size = sizeof(v), .spans = (uintptr_t)spans, .nr = nr,
-				     .align = req->align };
-	long ret;
-
 	for (unsigned int i = 0; i < nr; i++)
 		spans[i] = (struct goheap_span){
 			.npages = req->npages,
 			.flags = req->flags & GHU_SPAN_LARGE ? GOHEAP_SPAN_LARGE : 0,
 			.tag = req->tag,
 		};
-	ret = command(device(h), GOHEAP_SPAN_ALLOC, &v, sizeof(v));
-	if (!v.done)
-		return why_none(device(h), ret);
-	if (!ghu_arena_has(&h->arena, spans[0].addr)) {
-		ret = wrong_heap(device(h), &v);
-		return ret ? (int)ret : device_alloc(h, req, runs, nr);
-	}
-	for (unsigned int i = 0; i < v.done; i++)
+	return (struct goheap_span_vec){
+		.size = sizeof(struct goheap_span_vec), .spans = (uintptr_t)spans, .nr = nr,
+		.align = req->align,
+	};
+}
+
+void ghu_device_runs(const struct goheap_span *spans, unsigned int nr, struct ghu_run *runs)
+{
+	for (unsigned int i = 0; i < nr; i++)
 		runs[i] = (struct ghu_run){
 			.addr = spans[i].addr,
 			.npages = spans[i].npages,
 			.needzero = spans[i].flags & GOHEAP_SPAN_NEEDZERO,
 		};
+}
+
+static int fetch(struct device_heap *d, const struct ghu_request *req, struct ghu_run *runs,
+		 unsigned int nr)
+{
+	struct goheap_span spans[GHU_SPANCACHE_BATCH];
+	struct goheap_span_vec v = ghu_device_vec(req, spans, nr);
+	long ret = command(d, GOHEAP_SPAN_ALLOC, &v, sizeof(v));
+
+	if (!v.done)
+		return why_none(d, ret);
+	if (!ghu_arena_has(&d->heap.arena, spans[0].addr)) {
+		ret = ghu_device_wrong_heap(d, &v);
+		return ret ? (int)ret : fetch(d, req, runs, nr);
+	}
+	ghu_device_runs(spans, v.done, runs);
 	return (int)v.done;
+}
+
+static int device_alloc(struct ghu_heap *h, const struct ghu_request *req,
+			struct ghu_run *runs, unsigned int nr)
+{
+	unsigned int got = 0;
+
+	if (device(h)->ahead && ghu_spancache_keeps(req->npages, req->align))
+		got = ghu_ahead_get(device(h), req, runs, nr);
+	return got ? (int)got : fetch(device(h), req, runs, nr);
 }
 
 static int device_free(struct ghu_heap *h, const struct ghu_run *runs, unsigned int nr,
@@ -438,6 +464,7 @@ static const char *make_heap(struct device_heap *d, int fd, size_t min_bytes)
 		},
 		.fd = fd,
 		.id = info.heap_id,
+		.ahead = ghu_options.uring && !(~info.features & AHEAD_FEATURES),
 	};
 	return NULL;
 }

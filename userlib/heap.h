@@ -53,6 +53,15 @@ struct ghu_heap {
 struct ghu_heap *ghu_device_create(size_t min_bytes, const char **why);
 struct ghu_heap *ghu_embedded_create(size_t min_bytes);
 
+/* Takes up to GHU_SPANCACHE_BATCH runs that were fetched ahead; 0: none are here. */
+unsigned int ghu_ahead_drain(struct ghu_run *runs);
+/* Forgets them, and who held the lock: in a forked child. */
+void ghu_ahead_forget(void);
+void ghu_ahead_fork_prepare(void);
+void ghu_ahead_fork_done(void);
+/* Moves a descriptor that was just opened to where the device's is.  The new one, or an error. */
+int ghu_move_fd_high(int fd);
+
 /* The same over addresses that are reserved already.  NULL: no memory. */
 struct ghu_heap *ghu_embedded_create_over(const struct ghu_arena *arena);
 

@@ -132,7 +132,7 @@ static bool is_inherited(const struct ghu_heap *h)
 
 /*
  * Everything that was the kernel's is the parent's.  The cache is forgotten, with
- * its locks: the runs in it lie between the spans in use of an arena that will be
+ * its locks, and what was fetched ahead: the runs in them lie between the spans in use of an arena that will be
  * adopted, and there they are found.
  */
 static void disown_heaps(void)
@@ -150,8 +150,10 @@ static void disown_heaps(void)
 		__atomic_store_n(&h->ops, &inherited_ops, __ATOMIC_RELEASE);
 		had_kernel = true;
 	}
-	if (had_kernel)
+	if (had_kernel) {
 		ghu_spancache_forget();
+		ghu_ahead_forget();
+	}
 }
 
 /* The first thing that a child does here.  Its other threads wait until it is done. */
@@ -523,6 +525,7 @@ void ghu_heaps_fork_prepare(void)
 	ghu_lock(&grow_lock);
 	ghu_lock(&adopt_lock);
 	ghu_lock(&child_lock);
+	ghu_ahead_fork_prepare();
 	for (unsigned int i = 0, n = heap_count(); i < n; i++)
 		if (heap_at(i)->ops->fork_prepare)
 			heap_at(i)->ops->fork_prepare(heap_at(i));
@@ -533,6 +536,7 @@ void ghu_heaps_fork_done(void)
 	for (unsigned int i = heap_count(); i-- > 0; )
 		if (heap_at(i)->ops->fork_done)
 			heap_at(i)->ops->fork_done(heap_at(i));
+	ghu_ahead_fork_done();
 	ghu_unlock(&child_lock);
 	ghu_unlock(&adopt_lock);
 	ghu_unlock(&grow_lock);

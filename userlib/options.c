@@ -36,6 +36,14 @@ struct option_def {
 
 static const char *const backend_words[] = { "auto", "device", "embedded", NULL };
 
+#ifdef GHU_LIBURING
+#define URING_MAX	1
+#define URING_UNIT	"0 or 1"
+#else
+#define URING_MAX	0
+#define URING_UNIT	"0, as it was built without liburing"
+#endif
+
 static const struct option_def option_table[] = {
 	{ "backend", &ghu_options.backend,
 	  GHU_BACKEND_AUTO, GHU_BACKEND_AUTO, GHU_BACKEND_EMBEDDED, backend_words,
@@ -44,6 +52,8 @@ static const struct option_def option_table[] = {
 	  "0 or 1", "print a line for each scavenging that released something" },
 	{ "scavenge", &ghu_options.scavenge, 0, 0, 1, NULL,
 	  "0 or 1", "embedded backend: release memory after 20 ms instead of 5 minutes" },
+	{ "uring", &ghu_options.uring, 0, 0, URING_MAX, NULL,
+	  URING_UNIT, "device backend: fetch spans ahead, with pages, by io_uring" },
 };
 
 #define NR_OPTIONS	(sizeof(option_table) / sizeof(option_table[0]))

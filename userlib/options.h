@@ -17,6 +17,7 @@ struct ghu_options {
 	unsigned int backend;	/* enum ghu_option_backend */
 	unsigned int gctrace;
 	unsigned int scavenge;
+	unsigned int uring;
 };
 
 extern struct ghu_options ghu_options;

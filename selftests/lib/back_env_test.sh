@@ -103,7 +103,7 @@ no_environment()
 unknown_option()
 {
 	says "backend=$backend,nosuch=1" \
-		"goheap: GOHEAPDEBUG: unknown option 'nosuch' ignored; known are backend, gctrace, scavenge" \
+		"goheap: GOHEAPDEBUG: unknown option 'nosuch' ignored; known are backend, gctrace, scavenge, uring" \
 		"$bin/back_prog" && [ "$out" = "fine $backend" ]
 }
 
@@ -112,6 +112,16 @@ bad_value()
 	says "backend=$backend,gctrace=5" \
 		"goheap: GOHEAPDEBUG: gctrace=5 ignored; gctrace takes 0 or 1 (*)" \
 		"$bin/back_prog" && [ "$out" = "fine $backend" ]
+}
+
+# Where the library has no liburing it says so, once.
+ring()
+{
+	run "backend=$backend,uring=1" "$bin/back_prog"
+	if [[ "$(<"$err")" == *'built without liburing'* ]]; then
+		[ "$(wc -l <"$err")" = 1 ] && : >"$err"
+	fi
+	fine
 }
 
 # A program with the set-user-ID bit, run by somebody else, is told nothing.
@@ -188,7 +198,7 @@ locked()
 	under_limit -l 65536 mlock && fine
 }
 
-plan 18
+plan 19
 check 'preloaded' preloaded
 check 'linked' linked back_linked
 check 'static' linked back_static
@@ -198,6 +208,7 @@ check 'constructors of another library, loaded before' early "$bin/back_early.so
 check 'no environment' no_environment
 check 'unknown option' unknown_option
 check 'bad value' bad_value
+check 'uring' ring
 if [ "$(id -u)" = 0 ] && [ -x "$(command -v setpriv)" ]; then
 	check 'set-user-ID programs ignore the options' secure
 else

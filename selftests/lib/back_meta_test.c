@@ -271,7 +271,7 @@ static int options_good(void)
 }
 
 #define UNKNOWN(name) "goheap: GOHEAPDEBUG: unknown option '" name \
-	"' ignored; known are backend, gctrace, scavenge\n"
+	"' ignored; known are backend, gctrace, scavenge, uring\n"
 #define FLAG(name, value, doc) "goheap: GOHEAPDEBUG: " name "=" value " ignored; " \
 	name " takes 0 or 1 (" doc ")\n"
 #define TRACE(value) FLAG("gctrace", value, \
@@ -290,6 +290,11 @@ static int options_bad(void)
 	T_SUB(parses("backend=kernel", 0, 0, 0,
 		     "goheap: GOHEAPDEBUG: backend=kernel ignored; backend takes "
 		     "auto, device or embedded (where spans come from)\n"));
+	/* As this test is built. */
+	T_SUB(parses("uring=0,gctrace=1", 0, 1, 0, ""));
+	T_SUB(parses("uring=1,gctrace=1", 0, 1, 0,
+		     "goheap: GOHEAPDEBUG: uring=1 ignored; uring takes 0, as it was built without "
+		     "liburing (device backend: fetch spans ahead, with pages, by io_uring)\n"));
 	return T_PASS;
 }
 
