@@ -10,6 +10,7 @@
 #include <linux/kobject.h>
 #include <linux/list_lru.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/version.h>
@@ -31,6 +32,18 @@ static inline void goheap_vm_flags_mod(struct vm_area_struct *vma,
 }
 #else
 #define goheap_vm_flags_mod(vma, set, clear)	vm_flags_mod(vma, set, clear)
+#endif
+
+/*
+ * Where the process would map a file that asks for nothing special: known to its
+ * mm only until 6.9, then to a function, which lost its first argument in 6.19.
+ */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0)
+#define goheap_unmapped_area(...)	current->mm->get_unmapped_area(__VA_ARGS__)
+#elif LINUX_VERSION_CODE < KERNEL_VERSION(6, 19, 0)
+#define goheap_unmapped_area(...)	mm_get_unmapped_area(current->mm, __VA_ARGS__)
+#else
+#define goheap_unmapped_area(...)	mm_get_unmapped_area(__VA_ARGS__)
 #endif
 
 /* The argument of kobj_type.get_ownership() became const in 6.2. */

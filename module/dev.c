@@ -20,9 +20,9 @@
  */
 #include <linux/compat.h>
 #include <linux/mm.h>
+#include <linux/mman.h>
 #include <linux/module.h>
 #include <linux/poll.h>
-#include <linux/sizes.h>
 
 #include "compat.h"
 #include "heap.h"
@@ -90,6 +90,24 @@ static int goheap_mmap_ctl(struct goheap_file *gf, struct vm_area_struct *vma)
 	return 0;
 }
 
+/*
+ * An arena begins at a multiple of 2 MiB, so that its blocks can be huge pages.
+ * Not left to thp_get_unmapped_area(): a kernel without huge pages, as those for
+ * real time are, has no such function, and an arena has to begin there all the same.
+ */
+static unsigned long goheap_get_unmapped_area(struct file *file, unsigned long addr,
+					      unsigned long len, unsigned long pgoff,
+					      unsigned long flags)
+{
+	unsigned long at = goheap_unmapped_area(file, addr, len, pgoff, flags);
+
+	if (flags & MAP_FIXED || pgoff != GOHEAP_OFF_ARENA >> PAGE_SHIFT ||
+	    IS_ERR_VALUE(at) || IS_ALIGNED(at, GH_HUGE_SIZE))
+		return at;
+	at = goheap_unmapped_area(file, addr, len + GH_HUGE_SIZE, pgoff, flags);
+	return IS_ERR_VALUE(at) ? at : ALIGN(at, GH_HUGE_SIZE);
+}
+
 static int goheap_mmap_arena(struct goheap_file *gf, struct vm_area_struct *vma)
 {
 	unsigned long bytes = vma->vm_end - vma->vm_start;
@@ -98,7 +116,7 @@ static int goheap_mmap_arena(struct goheap_file *gf, struct vm_area_struct *vma)
 	if (vma->vm_flags & (VM_SHARED | VM_MAYSHARE))
 		return -EINVAL;
 	if (bytes % GOHEAP_ARENA_STEP || bytes > goheap_max_arena_bytes() ||
-	    !IS_ALIGNED(vma->vm_start, SZ_2M))
+	    !IS_ALIGNED(vma->vm_start, GH_HUGE_SIZE))
 		return -EINVAL;
 	err = goheap_bind(gf, vma->vm_start, bytes);
 	if (err)
@@ -165,7 +183,7 @@ const struct file_operations goheap_fops = {
 	.open		   = goheap_open,
 	.release	   = goheap_release,
 	.mmap		   = goheap_mmap,
-	.get_unmapped_area = thp_get_unmapped_area,
+	.get_unmapped_area = goheap_get_unmapped_area,
 	.unlocked_ioctl	   = goheap_ioctl,
 	.compat_ioctl	   = compat_ptr_ioctl,
 	.poll		   = goheap_poll,

@@ -51,6 +51,14 @@
 #include "heap.h"
 #include "trace.h"
 
+/*
+ * What is taken for granted of the machine's pages.  None holds parts of two heap
+ * pages: releasing one would empty the other.  And a huge page is what the core
+ * takes for one.
+ */
+static_assert(GH_PAGE_SIZE % PAGE_SIZE == 0);
+static_assert(GH_HUGE_SIZE == PMD_SIZE);
+
 /* "goheap", as a number for the pseudo file system. */
 #define GOHEAP_FS_MAGIC	0x676f6870
 

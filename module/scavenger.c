@@ -43,7 +43,7 @@
 #include "trace.h"
 
 /* Hardware pages that reclaim asks for in one call: one step of releasing. */
-#define GOHEAP_SHRINK_BATCH	(SZ_2M >> PAGE_SHIFT)
+#define GOHEAP_SHRINK_BATCH	(GH_HUGE_SIZE >> PAGE_SHIFT)
 
 /* What is counted for one heap, and for more: one or two batches in a pass. */
 #define GOHEAP_SHRINK_COUNT	(2 * GOHEAP_SHRINK_BATCH)

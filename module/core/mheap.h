@@ -31,6 +31,7 @@
 
 /* Heap pages in a block that the hardware can map as one huge page (2 MiB). */
 #define GH_HUGE_PAGES	256
+#define GH_HUGE_SIZE	(GH_HUGE_PAGES * GH_PAGE_SIZE)
 
 /* gh_mheap_alloc_locked() flags */
 #define GH_ALLOC_LARGE	(1U << 0)	/* one large object: keep on the busy lists */

@@ -24,6 +24,7 @@
 
 #define GH_ROOT_MIN	64
 
+/* How records are asked for: as much as the smallest page of a machine.  Any size is right. */
 #define GH_CHUNK_BYTES	4096
 
 struct gh_mspan_chunk {

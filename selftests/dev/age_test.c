@@ -177,7 +177,8 @@ static uint64_t release_ms(int fd, const char *percent)
 	struct goheap_stats st;
 	char *p = span_new(fd, IDLE / PAGE);
 
-	if (!p || madvise(p, IDLE, MADV_NOHUGEPAGE) || file_write(PERCENT, percent))
+	if (!p || (has_huge_pages() && madvise(p, IDLE, MADV_NOHUGEPAGE)) ||
+	    file_write(PERCENT, percent))
 		return 0;
 	memset(p, 1, IDLE);
 	stats(fd, &st);

@@ -310,6 +310,12 @@ static inline long long heap_file_number(uint64_t id, const char *name)
 	return file_number(path);
 }
 
+/* Kernels for real time have no huge pages, nor the advice about them. */
+static inline bool has_huge_pages(void)
+{
+	return !access("/sys/kernel/mm/transparent_hugepage", F_OK);
+}
+
 static inline bool is_root(void)
 {
 	return geteuid() == 0;
