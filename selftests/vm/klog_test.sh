@@ -21,6 +21,39 @@ caught()
 	fi
 }
 
+# A report of KCSAN, of an access in function $1, called by $2, called by $3, and of
+# another one in the kernel.
+race()
+{
+	cat >"$log" <<-END
+	[    9.000000] ==================================================================
+	[    9.000000] BUG: KCSAN: data-race in ${1%% *} / wake_up
+	[    9.000000]
+	[    9.000000] write to 0xffff888004c2a8b8 of 8 bytes by task 77 on cpu 0:
+	[    9.000000]  ${1/ /+0x100\/0x900 }
+	[    9.000000]  ${2/ /+0x100\/0x900 }
+	[    9.000000]  ${3/ /+0x100\/0x900 }
+	[    9.000000]
+	[    9.000000] read to 0xffff888004c2a8b8 of 8 bytes by interrupt on cpu 1:
+	[    9.000000]  wake_up+0x1/0x2
+	[    9.000000]  tick+0x1/0x2
+	[    9.000000]
+	[    9.000000] Reported by Kernel Concurrency Sanitizer on:
+	[    9.000000] CPU: 1 PID: 78 Comm: x Tainted: G           OE      6.1
+	[    9.000000] ==================================================================
+	END
+	"$here/klog-check" "$log" | grep -q 'KCSAN: data-race in'
+}
+
+# A race of the kernel's own is let through, but not what else the log says then.
+race_elsewhere()
+{
+	! race 'zap_pte ' 'unmap ' 'goheap_zap [goheap]' &&
+		"$here/klog-check" "$log" &&
+		sed -i 's/.*tick+0x1.*/[    9.000000] kernel BUG: at mm.c/' "$log" &&
+		! "$here/klog-check" "$log" >/dev/null
+}
+
 clean_boot()
 {
 	cat >"$log" <<-'END'
@@ -45,7 +78,7 @@ no_log()
 	! "$here/klog-check" "$log" 2>/dev/null
 }
 
-plan 24
+plan 27
 caught warning 'WARNING: CPU: 1 PID: 77 at mm/memory.c:1 zap_pte_range+0x1/0x2'
 caught inversion 'possible irq lock inversion dependency detected'
 caught cut_here '------------[ cut here ]------------'
@@ -68,6 +101,9 @@ caught unregister 'unregister_netdevice: waiting for lo to become free. Usage co
 caught hung 'INFO: task goheap:77 blocked for more than 120 seconds.'
 caught rcu 'suspicious RCU usage'
 caught list 'list_del corruption. prev->next should be 0000'
+check race race 'gh_alloc [goheap]' 'goheap_cmd [goheap]' 'ioctl '
+check race_in_what_is_called race 'list_add ' 'goheap_cmd [goheap]' 'ioctl '
+check race_elsewhere race_elsewhere
 check clean_boot clean_boot
 check no_log no_log
 finish
