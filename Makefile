@@ -168,6 +168,10 @@ check-debug:				## planted bugs and the VM tests, on a debug kernel
 	@echo 'check-debug: half an hour; the first time, a kernel is built too (6 minutes on 2 idle CPUs)'
 	@$(TOOLS) install debug
 	+@$(MAKE) --no-print-directory check CHECK=debug
+check-kernels:				## the module on the kernels of KERNELS=debian12: all that Debian 12 offers
+	@$(TOOLS) install reach
+	+@$(SUBMAKE) lib selftests-dev selftests-stress
+	@selftests/reach/kernels.sh test $(or $(KERNELS),debian12)
 fuzz: deps				## the page heap against its oracle, for MINUTES=20
 	@$(TOOLS) need clang && $(TOOLS) need libclang-rt-14-dev
 	+@$(MAKE) --no-print-directory -C selftests/core O=$(B)/selftests/core fuzz
@@ -221,6 +225,7 @@ help:					## this list
 	@printf '  %-19s %s\n' 'KDIR=' 'kernel to build against (now: $(KDIR))' \
 		'PREFIX= DESTDIR=' 'where to install' \
 		"CMD='...'" 'what make vm runs' \
+		'KERNELS=' 'what check-kernels tries: debian12, newer, or what uname -r says' \
 		'VM_MEM= VM_CPUS=' "the VM's memory (2G) and CPUs (2)" \
 		'VM_TIMEOUT=' 'seconds until the VM is given up (600)' \
 		'VM_KERNEL=' "kasan or kcsan: a debug kernel instead of Debian's" \
@@ -235,5 +240,5 @@ export CC
 export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL
 
 FORCE:
-.PHONY: all lib module selftests demo vm check check-native check-vm check-debug fuzz torture \
+.PHONY: all lib module selftests demo vm check check-native check-vm check-debug check-kernels fuzz torture \
 	bench deps install uninstall clean help FORCE

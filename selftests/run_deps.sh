@@ -4,7 +4,8 @@
 # What the tree needs of Debian, and what to say when it is not there.
 #
 #   run_deps.sh install [debug] install every package that is missing, or those too
-#                               that a debug kernel is built with
+#                               that a debug kernel is built with, or `reach`: that
+#                               other kernels are tried with
 #   run_deps.sh need GROUP      fail, with one line a package, if one of GROUP is
 #   run_deps.sh headers KDIR    fail, with one line, without kernel headers there
 #   run_deps.sh kselftest DIR   put the kernel's test harness headers into DIR
@@ -18,6 +19,7 @@ build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
 tests='g++ linux-source-6.1 python3 sqlite3 git redis-server redis-tools gdb liburing-dev'
 debug='bc flex bison libelf-dev linux-source-6.1'
+reach='sparse lz4 mmdebstrap'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'
 
 # The packages of $* that are not installed.
@@ -53,7 +55,10 @@ as_root()
 install()
 {
 	more=''
-	[ "${1:-}" != debug ] || more=$debug
+	case ${1:-} in
+	debug) more=$debug ;;
+	reach) more=$reach ;;
+	esac
 	set -- $build $vm $tests $peers $more
 	[ -d "${KDIR:-}" ] || set -- "$@" linux-headers-amd64
 	lost=$(missing "$@")
@@ -76,6 +81,7 @@ need()
 	vm) lost=$(missing $vm) ;;
 	tests) lost=$(missing $tests) ;;
 	debug) lost=$(missing $build $debug) how='make check-debug' ;;
+	reach) lost=$(missing $build $vm $reach) how='make check-kernels' ;;
 	peers) lost=$(missing $peers) ;;
 	*) lost=$(missing "$1") ;;
 	esac
