@@ -97,7 +97,7 @@ on_debug_kernel()
 debug_device()
 {
 	boot debug-device dev
-	"$here/run.sh" debug/planted_test
+	"$here/run.sh" debug
 }
 
 debug_library()
