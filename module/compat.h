@@ -67,6 +67,15 @@ static inline void goheap_account_reclaimed(unsigned long pages)
 		current->reclaim_state->GOHEAP_RECLAIMED += pages;
 }
 
+/*
+ * Whether memory is being reclaimed.  If not, and a shrinker is called, an
+ * administrator asks: by drop_caches, or by the shrinker's files in debugfs.
+ */
+static inline bool goheap_in_reclaim(void)
+{
+	return current->reclaim_state;
+}
+
 /* What it was told and has not looked at. */
 static inline unsigned long goheap_reclaimed(void)
 {

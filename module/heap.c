@@ -63,11 +63,11 @@ static_assert(GH_HUGE_SIZE == PMD_SIZE);
 #define GOHEAP_FS_MAGIC	0x676f6870
 
 /* All heaps, by id.  Readers use RCU. */
-static DEFINE_XARRAY_FLAGS(goheap_ids, XA_FLAGS_ALLOC1);
+static DEFINE_XARRAY_FLAGS(goheap_ids, XA_FLAGS_ALLOC1 | XA_FLAGS_ACCOUNT);
 static u32 goheap_last_id;
 
 /* Heaps of each user, a count by uid. */
-static DEFINE_XARRAY(goheap_users);
+static DEFINE_XARRAY_FLAGS(goheap_users, XA_FLAGS_ACCOUNT);
 static DEFINE_MUTEX(goheap_users_lock);
 
 /* Counters of the heaps that are gone. */
@@ -511,14 +511,16 @@ static void goheap_mm_put(struct goheap *heap)
 	mmput_async(heap->mm);
 }
 
-/* Runs of together 2 MiB, a little more if the last one is large. */
+/* Runs of together what is wanted, or 2 MiB; a little more if the last one is large. */
 static int goheap_take_batch(struct goheap *heap, const struct goheap_step *step)
 {
 	const struct gh_idle_req req = {
 		.now_ns = goheap_now_ns(),
 		.min_age_ns = step->min_age_ns,
 		.max_pages = GH_HUGE_PAGES,
+		.whole_only = step->whole_only,
 	};
+	u64 want = min_t(u64, step->want_pages ?: GH_HUGE_PAGES, GH_HUGE_PAGES);
 	struct goheap_batch *b = &heap->batch;
 	u64 pages = 0;
 
@@ -526,7 +528,7 @@ static int goheap_take_batch(struct goheap *heap, const struct goheap_step *step
 		goheap_lock(heap);
 	else if (!goheap_trylock(heap))
 		return -EAGAIN;
-	while (b->nr < GOHEAP_BATCH_RUNS && pages < GH_HUGE_PAGES &&
+	while (b->nr < GOHEAP_BATCH_RUNS && pages < want &&
 	       !gh_idle_take_locked(&heap->core, &req, &b->runs[b->nr]))
 		pages += b->runs[b->nr++].idle_pages;
 	goheap_unlock(heap);
@@ -590,7 +592,7 @@ int goheap_release_step(struct goheap *heap, struct goheap_step *step)
 
 	step->bytes = 0;
 	step->hw_pages = 0;
-	if (!gh_idle_any(&heap->core))
+	if (step->whole_only ? !gh_idle_any_whole(&heap->core) : !gh_idle_any(&heap->core))
 		return -ENOENT;
 	if (step->may_wait) {
 		if (mutex_lock_killable(&heap->scav_lock))

@@ -94,6 +94,8 @@ u64 goheap_pressure_events(struct goheap *heap);
 /* What one step of releasing is to do, and did. */
 struct goheap_step {
 	u64 min_age_ns;
+	u64 want_pages;		/* no run is taken after so many; 0, or more than 2 MiB: that */
+	bool whole_only;	/* as in struct gh_idle_req */
 	bool may_wait;		/* for the mmap lock and scav_lock; else only tries */
 	enum goheap_cause cause;
 	u64 bytes;		/* out: of the runs released */

@@ -15,15 +15,26 @@
  * stays on the list while it exists.  The list is rotated with each heap that
  * is looked at: one heap never hides another.
  *
- * What the shrinker says it has is no count of pages: a constant, small enough
- * that one pass of reclaim asks for a few MiB (reclaim takes half of what a
- * shrinker without seeks has, in batches), and not too small to be asked in the
- * first pass.  A true count would have a heap with much idle memory drained by
- * the first allocation that waits.  It is told even if nothing is idle, because
- * a scan raises the pressure generation, and that makes the library return spans
- * which no count here can know.  What was freed is credited to the reclaimer, as
- * far as the process's anonymous memory really became less, so that it stops when
- * it has enough, and does not go on for ever over spans that were never touched.
+ * What reclaim is told that there is, is no count of pages: a constant, small
+ * enough that one pass asks for a few MiB (reclaim takes half of what a shrinker
+ * without seeks has, in batches), and not too small to be asked in the first pass.
+ * A true count would have a heap with much idle memory drained by the first
+ * allocation that waits: half of it, in one pass.  With seeks, of which reclaim takes
+ * count * 4 / seeks >> priority, the constant would not fill a batch before the last
+ * three of its dozen passes, after which somebody is killed.  The batch is 2 MiB, one
+ * step of releasing.
+ *
+ * A scan takes whole 2 MiB blocks of all heaps first, and only when there are none
+ * left what is smaller, for that may split a huge page of which the rest is in use.
+ *
+ * Whoever else asks is told the truth: the shrinker's file `count` in debugfs, and
+ * drop_caches, which takes half again and again until next to nothing is left.
+ *
+ * The shrinker has something even if nothing is idle, because a scan raises the
+ * pressure generation, and that makes the library return spans which no count here
+ * can know.  What was freed is credited to the reclaimer, as far as the process's
+ * anonymous memory really became less, so that it stops when it has enough, and does
+ * not go on for ever over spans that were never touched.
  *
  * Demand: SCAVENGE and the files named scavenge in sysfs, which wait for their
  * locks; and limits, see limit.c.
@@ -45,8 +56,11 @@
 /* Hardware pages that reclaim asks for in one call: one step of releasing. */
 #define GOHEAP_SHRINK_BATCH	(GH_HUGE_SIZE >> PAGE_SHIFT)
 
-/* What is counted for one heap, and for more: one or two batches in a pass. */
+/* What reclaim is told of one heap, and of more: one or two batches in a pass. */
 #define GOHEAP_SHRINK_COUNT	(2 * GOHEAP_SHRINK_BATCH)
+
+/* What others are told at least: a span. */
+#define GOHEAP_SHRINK_LEAST	(PAGE_ALIGN(GH_PAGE_SIZE) >> PAGE_SHIFT)
 
 /*
  * Reclaim for a memory cgroup does not look at what it is credited with since
@@ -211,6 +225,30 @@ void goheap_age_kick(void)
 
 /* ---- pressure --------------------------------------------------------------- */
 
+/* Under the list's lock, which keeps the heap from being freed. */
+static GOHEAP_LRU_ISOLATE(goheap_lru_count, item, arg)
+{
+	struct goheap *heap = container_of(item, struct goheap, lru);
+
+	*(unsigned long *)arg += gh_idle_resident_pages(&heap->core) << GH_PAGE_SHIFT >> PAGE_SHIFT;
+	return LRU_ROTATE;
+}
+
+/* Hardware pages that are idle in @nr heaps; at least one span's, to be asked at all. */
+static unsigned long goheap_count_idle(struct shrink_control *sc, unsigned long nr)
+{
+	unsigned long pages = 0, some, walk;
+
+	/* Each is put behind the others: the next walk goes on after the last. */
+	for (; nr; nr -= some) {
+		some = min_t(unsigned long, nr, GOHEAP_SHRINK_HEAPS);
+		walk = some;
+		list_lru_walk_one(&goheap_lru, sc->nid, sc->memcg, goheap_lru_count,
+				  &pages, &walk);
+	}
+	return max(pages, GOHEAP_SHRINK_LEAST);
+}
+
 static unsigned long goheap_shrink_count(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	unsigned long nr_heaps;
@@ -220,7 +258,11 @@ static unsigned long goheap_shrink_count(struct shrinker *shrinker, struct shrin
 		return SHRINK_EMPTY;
 	/* SHRINK_EMPTY: not to be asked again until the next heap is added here. */
 	nr_heaps = list_lru_shrink_count(&goheap_lru, sc);
-	return nr_heaps ? min(nr_heaps, 2UL) * GOHEAP_SHRINK_COUNT : SHRINK_EMPTY;
+	if (!nr_heaps)
+		return SHRINK_EMPTY;
+	if (!goheap_in_reclaim())
+		return goheap_count_idle(sc, nr_heaps);
+	return min(nr_heaps, 2UL) * GOHEAP_SHRINK_COUNT;
 }
 
 /* Under the list's lock: the heap may be on its way out, and waiting for it. */
@@ -233,16 +275,18 @@ static GOHEAP_LRU_ISOLATE(goheap_lru_pick, item, arg)
 	return LRU_ROTATE;
 }
 
-/* Releases at least @want pages of memory, if there are any idle; says how many. */
-static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want)
+/*
+ * Releases @want pages of memory, if so many are idle, and at most one run more; says
+ * how many.
+ */
+static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want, bool whole_only)
 {
-	struct goheap_step step = { .cause = GOHEAP_CAUSE_PRESSURE };
+	struct goheap_step step = { .cause = GOHEAP_CAUSE_PRESSURE, .whole_only = whole_only };
 	unsigned long freed = 0;
 	unsigned int i;
 
-	goheap_raise_pressure(heap);
-	trace_goheap_pressure(heap->id, goheap_pressure_events(heap), want);
 	for (i = 0; i < GOHEAP_SHRINK_STEPS && freed < want; i++) {
+		step.want_pages = DIV_ROUND_UP((want - freed) << PAGE_SHIFT, GH_PAGE_SIZE);
 		if (goheap_release_step(heap, &step))
 			break;
 		freed += step.hw_pages;
@@ -250,27 +294,47 @@ static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want)
 	return freed;
 }
 
-static unsigned long goheap_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
+static void goheap_tell_pressure(struct goheap *heap, unsigned long want)
+{
+	goheap_raise_pressure(heap);
+	trace_goheap_pressure(heap->id, goheap_pressure_events(heap), want);
+}
+
+/* Asks each heap, or as many as it takes to release @want pages; says how many were. */
+static unsigned long goheap_shrink_round(struct shrink_control *sc, unsigned long want,
+					 bool whole_only)
 {
 	unsigned long freed = 0, nr_heaps, nr;
 	struct goheap *heap;
+
+	nr_heaps = min_t(unsigned long, list_lru_shrink_count(&goheap_lru, sc),
+			 GOHEAP_SHRINK_HEAPS);
+	while (nr_heaps-- && freed < want) {
+		heap = NULL;
+		nr = 1;
+		list_lru_walk_one(&goheap_lru, sc->nid, sc->memcg, goheap_lru_pick, &heap, &nr);
+		if (!heap)
+			continue;
+		if (whole_only)
+			goheap_tell_pressure(heap, want - freed);
+		freed += goheap_shrink_heap(heap, want - freed, whole_only);
+		goheap_put_async(heap);
+	}
+	return freed;
+}
+
+static unsigned long goheap_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
+{
+	unsigned long freed;
 
 	/* The zap may take i_mmap_rwsem, which file systems hold while they allocate. */
 	if (!(sc->gfp_mask & __GFP_FS))
 		return SHRINK_STOP;
 	if (goheap_reclaimed() >= GOHEAP_SHRINK_ENOUGH)
 		return 0;
-	nr_heaps = min_t(unsigned long, list_lru_shrink_count(&goheap_lru, sc),
-			 GOHEAP_SHRINK_HEAPS);
-	while (nr_heaps-- && freed < sc->nr_to_scan) {
-		heap = NULL;
-		nr = 1;
-		list_lru_walk_one(&goheap_lru, sc->nid, sc->memcg, goheap_lru_pick, &heap, &nr);
-		if (!heap)
-			continue;
-		freed += goheap_shrink_heap(heap, sc->nr_to_scan - freed);
-		goheap_put_async(heap);
-	}
+	freed = goheap_shrink_round(sc, sc->nr_to_scan, true);
+	if (freed < sc->nr_to_scan)
+		freed += goheap_shrink_round(sc, sc->nr_to_scan - freed, false);
 	goheap_account_reclaimed(freed);
 	return freed ? freed : SHRINK_STOP;
 }

@@ -60,7 +60,7 @@ static void unlink_age(struct gh_idle *idle, struct gh_mspan *s)
 static void huge_insert(struct gh_idle *idle, struct gh_mspan *s, struct gh_mspan *at)
 {
 	gh_list_insert_after(&idle->huge, s, at);
-	idle->nr_huge++;
+	WRITE_ONCE(idle->nr_huge, idle->nr_huge + 1);
 }
 
 static void huge_remove(struct gh_idle *idle, struct gh_mspan *s)
@@ -68,7 +68,7 @@ static void huge_remove(struct gh_idle *idle, struct gh_mspan *s)
 	if (s->list != &idle->huge)
 		return;
 	gh_list_remove(&idle->huge, s);
-	idle->nr_huge--;
+	WRITE_ONCE(idle->nr_huge, idle->nr_huge - 1);
 }
 
 void gh_idle_add(struct gh_mheap *h, struct gh_mspan *s)
@@ -132,6 +132,11 @@ bool gh_idle_any(const struct gh_mheap *h)
 {
 	return gh_idle_resident_pages(h) ||
 	       READ_ONCE(h->idle.nr_looked) != READ_ONCE(h->idle.nr_touched);
+}
+
+bool gh_idle_any_whole(const struct gh_mheap *h)
+{
+	return READ_ONCE(h->idle.nr_huge);
 }
 
 static struct gh_touched *touched_at(struct gh_idle *idle, u64 nr)
@@ -272,7 +277,7 @@ static struct gh_mspan *take_idle(struct gh_mheap *h, const struct gh_idle_req *
 	if (s) {
 		start = ALIGN(s->start, GH_HUGE_PAGES);
 	} else {
-		s = oldest(&h->idle, req);
+		s = req->whole_only ? NULL : oldest(&h->idle, req);
 		if (!s)
 			return NULL;
 		start = s->start;
@@ -342,7 +347,7 @@ int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 		return -ENOENT;
 	run->idle_pages = 0;
 	s = take_idle(h, req, &run->idle_pages);
-	if (!s)
+	if (!s && !req->whole_only)
 		s = take_touched(h, req);
 	if (!s)
 		return -ENOENT;

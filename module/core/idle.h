@@ -51,6 +51,7 @@ struct gh_idle_req {
 	u64 now_ns;
 	u64 min_age_ns;		/* only runs unused for longer than this; 0: all */
 	u64 max_pages;
+	bool whole_only;	/* only what holds a whole 2 MiB block: no huge page is split */
 };
 
 struct gh_idle_run {
@@ -74,7 +75,8 @@ int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 void gh_idle_put_locked(struct gh_mheap *h, const struct gh_idle_run *run, bool released);
 /* Pages that are idle and resident; may be read without the lock, as an estimate. */
 u64 gh_idle_resident_pages(const struct gh_mheap *h);
-/* Whether there may be anything to take; the same. */
+/* Whether there may be anything to take, or anything with whole_only; the same. */
 bool gh_idle_any(const struct gh_mheap *h);
+bool gh_idle_any_whole(const struct gh_mheap *h);
 
 #endif /* GH_IDLE_H */

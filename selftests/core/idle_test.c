@@ -113,6 +113,42 @@ static int huge_first(void)
 	return finish();
 }
 
+/* A part of a block is not taken, whatever its age, nor what was touched. */
+static int whole_only(void)
+{
+	static const u64 len[] = { 10, 600, 200 };
+	struct gh_idle_req req = { .now_ns = 20, .max_pages = 256, .whole_only = true };
+	struct gh_idle_run run;
+	unsigned int i, nr = 0;
+	long page[3];
+
+	t_heap_init(&h, BASE, 1024 * MIB);
+	T_EQ(fill(len, 3, page), 0);
+	T(!gh_idle_any_whole(&h));
+	for (i = 0; i < 3; i++)
+		T_EQ(t_free(&h, BASE + page[i], 0, 10 + i), 0);
+	T(gh_idle_any_whole(&h));
+	mutex_lock(&h.lock);
+	while (!gh_idle_take_locked(&h, &req, &run)) {
+		T_EQ(run.npages, 256);
+		T_EQ(run.addr >> GH_PAGE_SHIFT, BASE + ALIGN(page[1], 256) + 256 * nr++);
+		gh_idle_put_locked(&h, &run, true);
+	}
+	mutex_unlock(&h.lock);
+	T(nr >= 1);
+	T(!gh_idle_any_whole(&h));
+	T_EQ(gh_idle_resident_pages(&h), 810 - 256 * nr);
+	/* A block that was touched: its rest is no whole one. */
+	T(t_alloc(&h, 1, 1, 0) >= 0);
+	mutex_lock(&h.lock);
+	T_EQ(gh_idle_take_locked(&h, &req, &run), -ENOENT);
+	mutex_unlock(&h.lock);
+	while (!take(20, 0, 256, &run))
+		put(&run, true);
+	T_EQ(gh_idle_resident_pages(&h), 0);
+	return finish();
+}
+
 static int minimum_age(void)
 {
 	static const u64 len[] = { 10, 600 };
@@ -506,6 +542,7 @@ int main(int argc, char **argv)
 {
 	static const struct t_case cases[] = {
 		{ "idle: huge blocks first, then by age", huge_first },
+		{ "idle: whole blocks only", whole_only },
 		{ "idle: minimum age", minimum_age },
 		{ "idle: time goes back", time_goes_back },
 		{ "idle: part of a run", parts },
