@@ -22,11 +22,13 @@
 /*
  * Zeroed memory for metadata, charged to the caller's memcg.  May sleep, and is
  * never called with a lock held.  A user decides how much is asked for, so that
- * a failure must not print.
+ * a failure must not print; and at the limit of the memcg it is an error for the
+ * program that asks, and no reason to kill one that has more memory.
  */
 static inline void *gh_meta_alloc(size_t bytes)
 {
-	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN);
+	return kvzalloc(bytes, GFP_KERNEL_ACCOUNT | __GFP_NOWARN |
+			       __GFP_RETRY_MAYFAIL);
 }
 
 static inline void gh_meta_free(void *p, size_t bytes)
