@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A process with idle memory: holder objects|block
+ * A process with idle memory: holder objects|block [MB]
  *
  * Takes memory from malloc(), a block of 500 MB or 100,000 objects of mixed sizes
- * that come to as much with what any allocator adds by rounding up, writes to all
- * of it, frees all of it, prints the resident set in kB that it has by then, and
- * stops itself.  Woken up, it takes a small part again, checks that it can be
- * written and read, and ends with status 0.
+ * that come to as much with what any allocator adds by rounding up, or MB of either
+ * instead of 500, writes to all of it, frees all of it, prints the resident set in kB
+ * that it has by then, and stops itself.  Woken up, it takes a small part again,
+ * checks that it can be written and read, and ends with status 0.
  *
  * What it prints shows whether the allocator kept the memory: whoever tests must
  * look at it, for an allocator that returns all at once has nothing idle.
@@ -19,12 +19,12 @@
 #include <string.h>
 #include <unistd.h>
 
-#define NR_OBJECTS	100000
-#define BLOCK_BYTES	(500UL << 20)
+#define MB		500UL
+#define OBJECTS_PER_MB	200
 #define LEAST_BYTES	16
 #define MEAN_BYTES	4900
 
-static void *objects[NR_OBJECTS];
+static void *objects[MB * OBJECTS_PER_MB];
 
 static void die(const char *what)
 {
@@ -63,10 +63,10 @@ static void use_objects(int nr)
 		free(objects[i]);
 }
 
-static void use_block(void)
+static void use_block(unsigned long mb)
 {
 	/* Kept from the compiler, which may take out a pair of calls. */
-	void *volatile p = take(BLOCK_BYTES, 0x5a);
+	void *volatile p = take(mb << 20, 0x5a);
 
 	free(p);
 }
@@ -92,18 +92,20 @@ static bool still_works(void)
 	bool ok = p[0] == 0x33 && p[(1 << 20) - 1] == 0x33;
 
 	free(p);
-	use_objects(NR_OBJECTS / 100);
+	use_objects(MB * OBJECTS_PER_MB / 100);
 	return ok;
 }
 
 int main(int argc, char **argv)
 {
-	if (argc == 2 && !strcmp(argv[1], "objects")) {
-		use_objects(NR_OBJECTS);
-	} else if (argc == 2 && !strcmp(argv[1], "block")) {
-		use_block();
+	unsigned long mb = argc == 3 ? strtoul(argv[2], NULL, 10) : MB;
+
+	if (argc >= 2 && !strcmp(argv[1], "objects") && mb && mb <= MB) {
+		use_objects(mb * OBJECTS_PER_MB);
+	} else if (argc >= 2 && !strcmp(argv[1], "block") && mb && mb <= MB) {
+		use_block(mb);
 	} else {
-		fprintf(stderr, "usage: holder objects|block\n");
+		fprintf(stderr, "usage: holder objects|block [MB]\n");
 		return 2;
 	}
 	dprintf(STDOUT_FILENO, "%lu\n", rss_kb());
