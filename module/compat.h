@@ -11,6 +11,7 @@
 #include <linux/list_lru.h>
 #include <linux/mm.h>
 #include <linux/sched/mm.h>
+#include <linux/shmem_fs.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/version.h>
@@ -44,6 +45,13 @@ static inline void goheap_vm_flags_mod(struct vm_area_struct *vma,
 #define goheap_unmapped_area(...)	mm_get_unmapped_area(current->mm, __VA_ARGS__)
 #else
 #define goheap_unmapped_area(...)	mm_get_unmapped_area(__VA_ARGS__)
+#endif
+
+/* Flags of VMAs are a struct here since 7.0.  Of a file without a size none matters. */
+#if LINUX_VERSION_CODE < KERNEL_VERSION(7, 0, 0)
+#define goheap_shmem_file(name)	shmem_file_setup(name, 0, 0)
+#else
+#define goheap_shmem_file(name)	shmem_file_setup(name, 0, (vma_flags_t){ })
 #endif
 
 /* The argument of kobj_type.get_ownership() became const in 6.2. */

@@ -13,12 +13,26 @@
  * map over any piece of its arena, and a mapping that continues the arena may be
  * merged with it without asking us; all bounds are those of the heap's own table.
  *
+ * khugepaged must leave the arena alone: as it is set by default, it makes a huge
+ * page of any 2 MiB of which one page is in use, and so brings back all that was
+ * released there.  No flag of a VMA tells it to without telling page faults too;
+ * and one that names a userfaultfd (VM_UFFD_WP) that is not there is a BUG in the
+ * kernel as soon as the process uses or closes another.  But before khugepaged looks
+ * at a VMA as anonymous memory it asks whose the address_space is, and what is
+ * tmpfs's it leaves to the settings of tmpfs, which are for regular files: never for
+ * a device.  Faults do not ask.  So the address_space is that of a file of tmpfs,
+ * which never has a page.  All else that asks whether a file is tmpfs's finds an
+ * empty one, or goes by the inode of the device's node; that must be tmpfs's too, as
+ * in devtmpfs, and a heap that is opened by a node elsewhere does without.  The
+ * price: 2 MiB that were once released in part have 4 KiB pages from then on.
+ *
  * The control page is one page that the kernel writes and the process reads.
  *
  * poll() tells of memory pressure.  Who waits is on a queue of the heap, which the
  * polled file keeps alive: epoll and io_uring let go of a file before its release.
  */
 #include <linux/compat.h>
+#include <linux/magic.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/module.h>
@@ -26,6 +40,13 @@
 
 #include "compat.h"
 #include "heap.h"
+
+/* See above. */
+static bool goheap_may_hide(const struct inode *node)
+{
+	return !READ_ONCE(goheap_khugepaged) && IS_ENABLED(CONFIG_SHMEM) &&
+	       node->i_sb->s_magic == TMPFS_MAGIC;
+}
 
 static int goheap_open(struct inode *inode, struct file *file)
 {
@@ -35,7 +56,7 @@ static int goheap_open(struct inode *inode, struct file *file)
 	gf = kzalloc(sizeof(*gf), GFP_KERNEL_ACCOUNT);
 	if (!gf)
 		return -ENOMEM;
-	err = goheap_file_init(gf);
+	err = goheap_file_init(gf, goheap_may_hide(file_inode(file)));
 	if (err)
 		goto out_free;
 	file->f_mapping = gf->inode->i_mapping;

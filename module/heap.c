@@ -22,7 +22,8 @@
  *
  *  - On kernels before 6.5 khugepaged, which holds the mmap lock for writing but
  *    not i_mmap_rwsem, frees page tables under the zap.  So the zap holds the
- *    mmap lock of the one mm that it may touch.
+ *    mmap lock of the one mm that it may touch.  Most arenas are hidden from
+ *    khugepaged, see dev.c, but not all.
  *  - fork() links the child's copy of the arena into the same tree, where the
  *    zap would find it: neither is the child's mmap lock held, nor is the child's
  *    memory ours to release.  So there is no zap while another mm maps the
@@ -77,7 +78,7 @@ static DEFINE_MUTEX(goheap_totals_lock);
 static struct vfsmount *goheap_mnt;
 static int goheap_mnt_count;
 
-/* ---- the file system that the address_spaces belong to -------------------- */
+/* ---- where the address_spaces come from ------------------------------------ */
 
 static int goheap_init_fs_context(struct fs_context *fc)
 {
@@ -102,13 +103,28 @@ static void goheap_unpin_fs(void)
 	simple_release_fs(&goheap_mnt, &goheap_mnt_count);
 }
 
-int goheap_file_init(struct goheap_file *gf)
+/* That of an unnamed file of tmpfs, which is not needed itself and stays empty. */
+static struct inode *goheap_shmem_inode(void)
+{
+	struct file *file = goheap_shmem_file("goheap");
+	struct inode *inode;
+
+	if (IS_ERR(file))
+		return ERR_CAST(file);
+	inode = file_inode(file);
+	ihold(inode);
+	fput(file);
+	return inode;
+}
+
+/* @hide: khugepaged is to leave the arena alone, see dev.c. */
+int goheap_file_init(struct goheap_file *gf, bool hide)
 {
 	int err = goheap_pin_fs();
 
 	if (err)
 		return err;
-	gf->inode = alloc_anon_inode(goheap_mnt->mnt_sb);
+	gf->inode = hide ? goheap_shmem_inode() : alloc_anon_inode(goheap_mnt->mnt_sb);
 	if (IS_ERR(gf->inode)) {
 		goheap_unpin_fs();
 		return PTR_ERR(gf->inode);

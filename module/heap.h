@@ -78,7 +78,7 @@ struct goheap_file {
 
 void goheap_heaps_exit(void);
 
-int goheap_file_init(struct goheap_file *gf);
+int goheap_file_init(struct goheap_file *gf, bool hide);
 void goheap_file_exit(struct goheap_file *gf);
 int goheap_bind(struct goheap_file *gf, unsigned long start, unsigned long bytes);
 int goheap_attach(struct goheap_file *gf, u64 addr);
@@ -238,6 +238,7 @@ void goheap_debugfs_exit(void);
 extern unsigned int goheap_scavenge_limit_ms;
 extern unsigned int goheap_scavenge_cpu_percent;
 extern unsigned int goheap_gctrace;
+extern unsigned int goheap_khugepaged;
 extern unsigned int goheap_max_heaps_per_user;
 extern unsigned int goheap_max_spans;
 u64 goheap_max_arena_bytes(void);

@@ -14,6 +14,7 @@
 unsigned int goheap_scavenge_limit_ms = 300000;
 unsigned int goheap_scavenge_cpu_percent = 1;
 unsigned int goheap_gctrace;
+unsigned int goheap_khugepaged;
 unsigned int goheap_max_heaps_per_user = 4096;
 unsigned int goheap_max_spans = 4 << 20;
 static unsigned long long goheap_max_arena = GOHEAP_ARENA_MAX;
@@ -58,6 +59,9 @@ MODULE_PARM_DESC(scavenge_cpu_percent,
 		 "percentage of one CPU, 1 to 100, that releasing unused spans may take (default: 1)");
 module_param_named(gctrace, goheap_gctrace, uint, 0644);
 MODULE_PARM_DESC(gctrace, "1: log how much each pass over unused spans released (default: 0)");
+module_param_named(khugepaged, goheap_khugepaged, uint, 0644);
+MODULE_PARM_DESC(khugepaged,
+		 "1: khugepaged may make huge pages of arenas, and so fill what was released (default: 0)");
 module_param_named(max_arena, goheap_max_arena, ullong, 0644);
 MODULE_PARM_DESC(max_arena, "longest arena in bytes (default and at most: 512 GiB)");
 module_param_named(max_heaps_per_user, goheap_max_heaps_per_user, uint, 0644);

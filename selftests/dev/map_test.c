@@ -5,6 +5,9 @@
  * It may lose what was there, and nothing else; the kernel loses nothing.
  */
 #include "dev.h"
+#include <linux/userfaultfd.h>
+#include <sys/mount.h>
+#include <sys/syscall.h>
 #include <kselftest_harness.h>
 
 #define ARENA	(256 * MIB)
@@ -105,6 +108,100 @@ TEST(the_arena_is_plain_memory)
 }
 
 /* As the library does: reserved, and opened as it is used. */
+/* ---- khugepaged -------------------------------------------------------------- */
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE	25
+#endif
+#define ALLOWED		PARAMS "/khugepaged"
+
+/* What MADV_COLLAPSE, which follows khugepaged's rules, says of an arena with a hole. */
+static int collapse_errno(int fd)
+{
+	char *p = arena_map(fd, 64 * MIB);
+
+	if (p == MAP_FAILED)
+		return -errno;
+	memset(p, 1, 4 * MIB);
+	if (madvise(p, MIB, MADV_DONTNEED))
+		return -errno;
+	return madvise(p, 2 * MIB, MADV_COLLAPSE) ? -errno : 0;
+}
+
+static int collapse_errno_of_new(const char *path)
+{
+	int fd = open(path, O_RDWR | O_CLOEXEC);
+	int err = fd < 0 ? -errno : collapse_errno(fd);
+
+	close(fd);
+	return err;
+}
+
+TEST(khugepaged_leaves_the_arena_alone)
+{
+	int fd = dev_open();
+
+	if (file_number(ALLOWED))
+		SKIP(return, "the module's parameter khugepaged is set");
+	EXPECT_EQ(-EINVAL, collapse_errno(fd));
+	/* Page faults do not. */
+	EXPECT_GE(file_field("/proc/self/smaps_rollup", "AnonHugePages"), 2 * 1024);
+	/* These look at what they take for a file of tmpfs. */
+	EXPECT_EQ(F_SEAL_SEAL, fcntl(fd, F_GET_SEALS));
+	EXPECT_LE(0, file_field("/proc/self/smaps", "Swap"));
+	close(fd);
+}
+
+TEST(unless_it_may)
+{
+	if (file_write(ALLOWED, "1"))
+		SKIP(return, "needs root");
+	EXPECT_EQ(0, collapse_errno_of_new("/dev/goheap"));
+	EXPECT_EQ(0, file_write(ALLOWED, "0"));
+}
+
+/* Only nodes in tmpfs can hide an arena; others work all the same. */
+TEST(or_the_node_is_elsewhere)
+{
+	char dir[] = "/tmp/map_test.XXXXXX", node[64];
+	struct stat st;
+
+	ASSERT_NE(NULL, mkdtemp(dir));
+	snprintf(node, sizeof(node), "%s/goheap", dir);
+	ASSERT_EQ(0, stat("/dev/goheap", &st));
+	if (mount("none", dir, "ramfs", 0, NULL) || mknod(node, S_IFCHR | 0600, st.st_rdev)) {
+		rmdir(dir);
+		SKIP(return, "needs root, and ramfs");
+	}
+	EXPECT_EQ(0, collapse_errno_of_new(node));
+	EXPECT_LE(0, file_field("/proc/self/smaps", "Swap"));
+	EXPECT_EQ(0, umount2(dir, MNT_DETACH));
+	rmdir(dir);
+}
+
+/* A program may use userfaultfd, on its arena too. */
+TEST(userfaultfd_is_the_programs_own)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_WP };
+	int fd = dev_open(), uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	char *p = arena_map(fd, 64 * MIB);
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd");
+	ASSERT_NE(MAP_FAILED, p);
+	memset(p, 1, 4 * MIB);
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
+	reg.range.start = (uintptr_t)p;
+	reg.range.len = 2 * MIB;
+	EXPECT_EQ(0, ioctl(uffd, UFFDIO_REGISTER, &reg));
+	EXPECT_EQ(0, ioctl(uffd, UFFDIO_UNREGISTER, &reg.range));
+	/* Looks at every VMA of the process. */
+	EXPECT_EQ(0, close(uffd));
+	EXPECT_EQ(1, p[0]);
+	close(fd);
+}
+
 TEST(a_reserved_arena_is_opened_by_mprotect)
 {
 	int fd = dev_open();

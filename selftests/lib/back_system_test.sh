@@ -167,10 +167,8 @@ if $in_vm && [ "$backend" = device ]; then
 	check 'a heap with a hard limit' limited
 	check 'no heap allowed: the library has one' \
 		with_setting $params/max_spans 100 few_spans
-	# khugepaged would make huge pages of what is left, and so fill it up again.  And
-	# an emulated CPU is slow, so the worker may have all of it.
+	# An emulated CPU is slow, so the worker may have all of it.
 	check 'sleeping processes lose their idle memory' \
-		with_setting /sys/kernel/mm/transparent_hugepage/khugepaged/max_ptes_none 0 \
 		with_setting "$params/scavenge_cpu_percent" 100 \
 		with_setting "$params/scavenge_limit_ms" 1000 sleep_all
 else
