@@ -1,11 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * Pages of an arena made into huge pages, by khugepaged at full speed and by
- * MADV_COLLAPSE, while they are released as fast as can be: what holds the mmap
- * lock for this, or not, is what corrupts page tables or not.  That it does not
- * is for the kernel's log to say; here only the contents are checked.
+ * MADV_COLLAPSE, in the owner and in forked children, while they are released as
+ * fast as can be, by age, under pressure and on demand: what holds the mmap lock
+ * for this, or not, is what corrupts page tables or not.  That it does not is for
+ * the kernel's log to say; here only the contents are checked.
+ *
+ * Arenas are hidden from both unless the module's parameter khugepaged says
+ * otherwise, or the device's node is not in tmpfs; so the parameter is set.
  *
  *	collapse_test [SECONDS]		(default: GOHEAP_SECONDS, else 60)
+ *
+ * Needs root.  The module's parameters are put back.
  */
 #include <dev.h>
 #include <kselftest_harness.h>
@@ -13,7 +19,10 @@
 #define ARENA		(64 * MIB)
 #define BLOCK		(2 * MIB)
 #define BLOCKS		4
+#define GAP_PAGES	(BLOCK / PAGE - 1)	/* and one that is kept */
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged"
+#define DROP		"/proc/sys/vm/drop_caches"
+#define RELEASERS	3
 
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
@@ -23,57 +32,100 @@ static int seconds = 60;
 static volatile bool stop;
 static int heap;
 static char *arena;
-static uint64_t nr_collapsed, nr_released, nr_looked;
+static uint64_t nr_collapsed, nr_looked;
 
-/*
- * Touches every third page of spans that are about to be freed, or were: a block
- * is worth collapsing again and again, and is full of holes.
- */
+NEED(is_root, "needs root");
+
+/* ---- what runs against each other ---------------------------------------------- */
+
+static void collapse_all(void)
+{
+	for (int i = 0; i < BLOCKS; i++)
+		nr_collapsed += !madvise(arena + i * BLOCK, BLOCK, MADV_COLLAPSE);
+}
+
+/* A quarter of the time is left to khugepaged. */
 static void *collapser(void *arg)
 {
 	while (!stop) {
-		for (size_t at = 0; at < BLOCKS * BLOCK; at += 3 * 4096)
-			((volatile char *)arena)[at] = 1;
-		for (int i = 0; i < BLOCKS; i++)
-			nr_collapsed += !madvise(arena + i * BLOCK, BLOCK, MADV_COLLAPSE);
+		uint64_t end = now_ms() + 900;
+
+		while (!stop && now_ms() < end)
+			collapse_all();
+		sleep_ms(300);
 	}
 	return NULL;
 }
 
-/* Allocates the blocks in pieces, frees them, and releases what is idle. */
+/*
+ * Also touches every third page of spans that are about to be freed, or were: a
+ * block is worth collapsing again and again, and is full of holes.
+ */
+static void *careless_collapser(void *arg)
+{
+	while (!stop) {
+		for (size_t at = 0; at < BLOCKS * BLOCK; at += 3 * 4096)
+			((volatile char *)arena)[at] = 1;
+		collapse_all();
+	}
+	return NULL;
+}
+
+/*
+ * Allocates the blocks in pieces and frees them.  Releases what is idle one time in
+ * four; the rest is left to age and pressure.
+ */
 static void *releaser(void *arg)
 {
 	struct goheap_scavenge sc;
 	uint64_t seed = (uintptr_t)arg;
 
 	while (!stop) {
-		uint64_t npages = 1 + rnd(&seed) % 300;
+		uint64_t npages = 1 + rnd(&seed) % GAP_PAGES;
 		char *p = span_new(heap, npages);
 
 		if (!p)
 			continue;
-		((volatile char *)p)[0] = 1;
+		for (size_t at = 0; at < npages * PAGE; at += BLOCK / 4)
+			((volatile char *)p)[at] = 1;
 		span_free(heap, p, npages);
-		if (!scavenge(heap, ALL, &sc))
-			nr_released += sc.released_bytes;
+		if (rnd(&seed) % 4 == 0)
+			scavenge(heap, ALL, &sc);
 	}
 	return NULL;
 }
 
-/* Spans that stay in use, in the same blocks, must keep what they hold. */
-static bool keep_looking(char **kept, int n)
+/* Calls the shrinkers; 4 is not to tell the kernel's log of it each time. */
+static void *presser(void *arg)
 {
-	uint64_t end = now_ms() + seconds * 1000ULL;
-
-	while (now_ms() < end) {
-		for (int i = 0; i < n; i++)
-			if (!filled(kept[i], PAGE, i))
-				return false;
-		nr_looked++;
-		sleep_ms(1);
+	file_write(DROP, "4");
+	while (!stop) {
+		file_write(DROP, "2");
+		sleep_ms(5);
 	}
-	return true;
+	return NULL;
 }
+
+static pthread_t threads[2 + RELEASERS];
+
+static bool start_all(void *(*collapse)(void *))
+{
+	int err = pthread_create(&threads[0], NULL, collapse, NULL) ||
+		  pthread_create(&threads[1], NULL, presser, NULL);
+
+	for (uintptr_t i = 0; i < RELEASERS; i++)
+		err = err || pthread_create(&threads[2 + i], NULL, releaser, (void *)(i + 1));
+	return !err;
+}
+
+static void stop_all(void)
+{
+	stop = true;
+	for (int i = 0; i < 2 + RELEASERS; i++)
+		pthread_join(threads[i], NULL);
+}
+
+/* ---- the machine ------------------------------------------------------------------ */
 
 static void khugepaged_at_full_speed(void)
 {
@@ -84,86 +136,128 @@ static void khugepaged_at_full_speed(void)
 	file_write(KHUGEPAGED "/max_ptes_none", "511");
 }
 
+static const struct {
+	const char *file, *value;
+} params[] = {
+	{ PARAMS "/khugepaged", "1" },
+	{ PARAMS "/scavenge_limit_ms", "5" },
+	{ PARAMS "/scavenge_cpu_percent", "100" },
+};
+#define NR_PARAMS	(sizeof(params) / sizeof(params[0]))
+
 FIXTURE(thp) {
 	char *kept[BLOCKS];
+	char *old[NR_PARAMS];
+	uint64_t id;
+	long long by_khugepaged;
 };
 
 FIXTURE_SETUP(thp)
 {
+	struct goheap_info in;
+	char *gap[BLOCKS];
+
+	for (int i = 0; i < NR_PARAMS; i++) {
+		self->old[i] = strdup(file_read(params[i].file) ?: "");
+		ASSERT_EQ(0, file_write(params[i].file, params[i].value));
+	}
 	heap = dev_open();
 	arena = arena_map(heap, ARENA);
 	ASSERT_NE(MAP_FAILED, arena);
+	ASSERT_EQ(0, info(heap, &in));
+	self->id = in.heap_id;
 	madvise(arena, ARENA, MADV_HUGEPAGE);
 	khugepaged_at_full_speed();
+	self->by_khugepaged = file_number(KHUGEPAGED "/pages_collapsed");
 	for (int i = 0; i < BLOCKS; i++) {
-		char *gap = span_new(heap, 100);
-
+		gap[i] = span_new(heap, GAP_PAGES);
 		self->kept[i] = span_new(heap, 1);
 		fill(self->kept[i], PAGE, i);
-		ASSERT_EQ(0, span_free(heap, gap, 100));
 	}
+	for (int i = 0; i < BLOCKS; i++)
+		ASSERT_EQ(0, span_free(heap, gap[i], GAP_PAGES));
 }
 
 FIXTURE_TEARDOWN(thp)
 {
+	for (int i = 0; i < NR_PARAMS; i++)
+		file_write(params[i].file, self->old[i]);
 	close(heap);
 }
 
-/* The kept spans lie within reach of the collapser, who writes a byte here and there. */
-static void *collapser_only(void *arg)
+/* Spans that stay in use, in the same blocks, must keep what they hold. */
+static bool kept_is_kept(char **kept)
 {
-	while (!stop)
-		for (int i = 0; i < BLOCKS; i++)
-			nr_collapsed += !madvise(arena + i * BLOCK, BLOCK, MADV_COLLAPSE);
-	return NULL;
+	for (int i = 0; i < BLOCKS; i++)
+		if (!filled(kept[i], PAGE, i))
+			return false;
+	nr_looked++;
+	return true;
 }
 
-TEST_F_TIMEOUT(thp, collapse_against_release, 280)
+static long long mib(FIXTURE_DATA(thp) *self, const char *file)
 {
-	pthread_t t[4];
+	return heap_file_number(self->id, file) >> 20;
+}
 
-	ASSERT_EQ(0, pthread_create(&t[0], NULL, collapser_only, NULL));
-	for (uintptr_t i = 1; i < 4; i++)
-		ASSERT_EQ(0, pthread_create(&t[i], NULL, releaser, (void *)i));
-	EXPECT_TRUE(keep_looking(self->kept, BLOCKS));
-	stop = true;
-	for (int i = 0; i < 4; i++)
-		pthread_join(t[i], NULL);
-	TH_LOG("%llu collapses, %llu MiB released, %llu looks", (unsigned long long)nr_collapsed,
-	       (unsigned long long)nr_released >> 20, (unsigned long long)nr_looked);
+static void all_took_part(struct __test_metadata *_metadata, FIXTURE_DATA(thp) *self)
+{
+	TH_LOG("%llu collapses asked for, %lld by khugepaged; released: %lld MiB by age, %lld under pressure, %lld on demand; %lld skipped; %llu looks",
+	       (unsigned long long)nr_collapsed,
+	       file_number(KHUGEPAGED "/pages_collapsed") - self->by_khugepaged,
+	       mib(self, "scav_age_bytes"), mib(self, "scav_pressure_bytes"),
+	       mib(self, "scav_demand_bytes"), heap_file_number(self->id, "scav_skipped"),
+	       (unsigned long long)nr_looked);
 	EXPECT_GT(nr_collapsed, 0);
-	EXPECT_GT(nr_released, 0);
+	EXPECT_GT(mib(self, "scav_age_bytes"), 0);
+	EXPECT_GT(mib(self, "scav_pressure_bytes"), 0);
+	EXPECT_GT(mib(self, "scav_demand_bytes"), 0);
 }
 
-/* For a quarter of the time, with writes after free, and children that collapse their copies. */
-TEST_F_TIMEOUT(thp, collapse_against_release_and_fork, 280)
+/* ---- the tests, half of the time each ------------------------------------------------ */
+
+TEST_F_TIMEOUT(thp, collapse_against_release, 3600)
 {
-	uint64_t end = now_ms() + seconds * 250ULL;
-	pthread_t t[3];
+	uint64_t end = now_ms() + seconds * 500ULL;
+	bool kept = true;
+
+	ASSERT_TRUE(start_all(collapser));
+	while (kept && now_ms() < end) {
+		kept = kept_is_kept(self->kept);
+		sleep_ms(1);
+	}
+	stop_all();
+	EXPECT_TRUE(kept);
+	EXPECT_LT(self->by_khugepaged, file_number(KHUGEPAGED "/pages_collapsed"));
+	all_took_part(_metadata, self);
+}
+
+static void be_child(void)
+{
+	for (int k = 0; k < 20; k++)
+		collapse_all();
+	_exit(0);
+}
+
+/* With writes after free, and children that collapse their copies. */
+TEST_F_TIMEOUT(thp, collapse_against_release_and_fork, 3600)
+{
+	uint64_t end = now_ms() + seconds * 500ULL;
 	unsigned int n = 0;
 
-	ASSERT_EQ(0, pthread_create(&t[0], NULL, collapser, NULL));
-	for (uintptr_t i = 1; i < 3; i++)
-		ASSERT_EQ(0, pthread_create(&t[i], NULL, releaser, (void *)i));
+	ASSERT_TRUE(start_all(careless_collapser));
 	while (now_ms() < end) {
 		pid_t pid = fork();
 
-		if (!pid) {
-			for (int k = 0; k < 20; k++)
-				for (int i = 0; i < BLOCKS; i++)
-					madvise(arena + i * BLOCK, BLOCK, MADV_COLLAPSE);
-			_exit(0);
-		}
+		if (!pid)
+			be_child();
 		ASSERT_EQ(0, reap(pid));
 		n++;
 		sleep_ms(3);
 	}
-	stop = true;
-	for (int i = 0; i < 3; i++)
-		pthread_join(t[i], NULL);
-	TH_LOG("%u children, %llu collapses, %llu MiB released", n,
-	       (unsigned long long)nr_collapsed, (unsigned long long)nr_released >> 20);
-	EXPECT_GT(nr_released, 0);
+	stop_all();
+	TH_LOG("%u children", n);
+	all_took_part(_metadata, self);
 }
 
 static __attribute__((constructor)) void how_long(int argc, char **argv)
