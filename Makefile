@@ -230,6 +230,7 @@ help:					## this list
 		'VM_TIMEOUT=' 'seconds until the VM is given up (600)' \
 		'VM_KERNEL=' "kasan or kcsan: a debug kernel instead of Debian's" \
 		'VM_APPEND=' 'more of the kernel command line' \
+		'VM_ACCEL= VM_QEMU=' 'how it is emulated (tcg,thread=multi); more options of QEMU' \
 		'VM_KLOG=' 'file for a copy of its kernel log'
 
 # A variable of the command line, handed to the scripts as it was typed.
@@ -237,7 +238,7 @@ export VM_CMD = $(value CMD)
 unexport CMD
 export BUILD := $(B)
 export CC
-export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL
+export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL VM_QEMU
 
 FORCE:
 .PHONY: all lib module selftests demo vm check check-native check-vm check-debug check-kernels fuzz torture \
