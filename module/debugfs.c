@@ -23,14 +23,14 @@ static struct dentry *goheap_debugfs;
 
 /* ---- arenas --------------------------------------------------------------- */
 
-/* Where a reader is: the element that was found last, which is number pos. */
+/* Where a reader is: at the element that the last search found, or, if none, at the end. */
 struct goheap_map_iter {
 	struct goheap *heap;	/* referenced */
 	u32 id;
 	u64 cursor;
 	bool at_end;		/* of this heap */
 	bool found;
-	loff_t pos;
+	loff_t nr;		/* of searches, also the one that found the end */
 	struct gh_span_view view;
 };
 
@@ -55,6 +55,7 @@ static void goheap_map_leave(struct goheap_map_iter *it)
 /* On to the next span, in this heap or the next one that has any. */
 static bool goheap_map_advance(struct goheap_map_iter *it)
 {
+	it->nr++;
 	it->found = false;
 	while (!it->found) {
 		if (it->at_end)
@@ -75,21 +76,16 @@ static void *goheap_map_start(struct seq_file *m, loff_t *pos)
 {
 	struct goheap_map_iter *it = m->private;
 
-	/* After a seek: from the beginning, up to there. */
-	if (it->found && *pos < it->pos) {
+	/* At first, and after a seek backwards, also one from the end. */
+	if (!*pos || *pos + 1 < it->nr) {
 		goheap_map_leave(it);
 		it->id = 0;
-		it->found = false;
+		it->nr = 0;
 	}
-	if (!it->found) {
-		it->pos = 0;
-		if (!goheap_map_advance(it))
+	while (it->nr <= *pos)
+		if ((it->nr && !it->found) || !goheap_map_advance(it))
 			return NULL;
-	}
-	for (; it->pos < *pos; it->pos++)
-		if (!goheap_map_advance(it))
-			return NULL;
-	return it;
+	return it->found ? it : NULL;
 }
 
 static void *goheap_map_next(struct seq_file *m, void *v, loff_t *pos)
@@ -97,10 +93,7 @@ static void *goheap_map_next(struct seq_file *m, void *v, loff_t *pos)
 	struct goheap_map_iter *it = m->private;
 
 	++*pos;
-	if (!goheap_map_advance(it))
-		return NULL;
-	it->pos++;
-	return it;
+	return goheap_map_advance(it) ? it : NULL;
 }
 
 static void goheap_map_stop(struct seq_file *m, void *v)

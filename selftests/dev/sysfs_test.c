@@ -363,4 +363,45 @@ TEST_F_TIMEOUT(heap, files_that_vanish_while_they_are_read, 60)
 		pthread_join(t[k], NULL);
 }
 
+/* ---- debugfs ------------------------------------------------------------------------ */
+
+/* Lines of the table that are a span in use of this heap; *sum is of their pages. */
+static int inuse_lines(FILE *f, uint64_t heap_id, uint64_t *sum)
+{
+	unsigned long id, addr, npages;
+	char line[256], state[16];
+	int n = 0;
+
+	*sum = 0;
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lu 0x%lx %lu %15s", &id, &addr, &npages, state) != 4 ||
+		    id != heap_id || strcmp(state, "inuse"))
+			continue;
+		*sum += npages;
+		n++;
+	}
+	return n;
+}
+
+/* From wherever the reader was: the middle, the last line, behind it, far behind it. */
+TEST_F(heap, a_table_can_be_read_again)
+{
+	FILE *f = fopen("/sys/kernel/debug/goheap/arenas", "r");
+	static const long places[] = { 0, 1, 500, 2000, 1000000 };
+	uint64_t sum;
+
+	if (!f)
+		SKIP(return, "needs root and debugfs");
+	for (int i = 1; i <= 40; i++)
+		ASSERT_NE(NULL, span_new(self->fd, i));
+	for (int i = 0; i < 5; i++) {
+		EXPECT_EQ(40, inuse_lines(f, self->info.heap_id, &sum));
+		EXPECT_EQ(40 * 41 / 2, sum);
+		fseek(f, places[i], SEEK_SET);
+		fgetc(f);
+		rewind(f);
+	}
+	fclose(f);
+}
+
 TEST_HARNESS_MAIN
