@@ -3,47 +3,10 @@
  * Whose heap it is, and the fork rule: commands answer nobody but the process
  * that mapped the arena, and nothing is released while a forked child shares it.
  */
-#include "dev.h"
+#include "stranger.h"
 #include <kselftest_harness.h>
-#include <sys/socket.h>
 
 #define ARENA	(256 * MIB)
-
-/* Runs each command on a heap that is another's; 0, or which one was answered. */
-static int all_stale(int fd)
-{
-	struct goheap_info i;
-	struct goheap_scavenge sc;
-	struct goheap_stats st;
-	struct goheap_resize r;
-	struct goheap_span s;
-	uint64_t soft, hard;
-	void *p;
-
-	if (info(fd, &i) != -ESTALE)
-		return 1;
-	if (attach(fd, &i) != -ESTALE)
-		return 2;
-	if (span_alloc(fd, 1, 0, &s) != -ESTALE)
-		return 3;
-	if (span_free(fd, &i, 1) != -ESTALE)
-		return 4;
-	if (span_resize(fd, &i, 1, &r) != -ESTALE)
-		return 5;
-	if (scavenge(fd, ALL, &sc) != -ESTALE)
-		return 6;
-	if (stats(fd, &st) != -ESTALE)
-		return 7;
-	p = arena_map(fd, 64 * MIB);
-	if (p != MAP_FAILED || errno != ESTALE)
-		return 8;
-	p = (void *)ctl_map(fd);
-	if (p != MAP_FAILED || errno != ESTALE)
-		return 9;
-	if (limit_get(fd, &soft, &hard) != -ESTALE || limit_set(fd, ALL, 0) != -ESTALE)
-		return 10;
-	return 0;
-}
 
 /* In the image that exec() started. */
 static __attribute__((constructor)) void executed(void)
@@ -110,36 +73,6 @@ TEST_F(heap, a_program_after_exec)
 		_exit(99);
 	}
 	EXPECT_EQ(0, reap(pid));
-}
-
-/* Sends a descriptor through a socket. */
-static int send_fd(int sock, int fd)
-{
-	char room[CMSG_SPACE(sizeof(int))] = {}, c = 'x';
-	struct iovec iov = { &c, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room,
-		.msg_controllen = sizeof(room) };
-	struct cmsghdr *h = CMSG_FIRSTHDR(&m);
-
-	h->cmsg_level = SOL_SOCKET;
-	h->cmsg_type = SCM_RIGHTS;
-	h->cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(h), &fd, sizeof(fd));
-	return sendmsg(sock, &m, 0) == 1 ? 0 : -errno;
-}
-
-static int recv_fd(int sock)
-{
-	char room[CMSG_SPACE(sizeof(int))] = {}, c;
-	struct iovec iov = { &c, 1 };
-	struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = room,
-		.msg_controllen = sizeof(room) };
-	int fd;
-
-	if (recvmsg(sock, &m, 0) != 1)
-		return -errno;
-	memcpy(&fd, CMSG_DATA(CMSG_FIRSTHDR(&m)), sizeof(fd));
-	return fd;
 }
 
 TEST(a_process_that_was_sent_the_descriptor)
