@@ -178,9 +178,7 @@ fuzz: deps				## the page heap against its oracle, for MINUTES=20
 torture: deps				## the device at random, for MINUTES=10, on a debug kernel
 	@$(TOOLS) install debug
 	+@$(SUBMAKE) all selftests-stress
-	@KDIR='$(KDIR)' VM_KERNEL=kasan VM_TIMEOUT=$$(($(or $(MINUTES),10) * 60 + 600)) \
-		VM_CMD="build/selftests/stress/torture_test -t $$(($(or $(MINUTES),10) * 60))" \
-		selftests/vm/run
+	@KDIR='$(KDIR)' MINUTES=$(or $(MINUTES),10) selftests/stress/torture.sh
 bench: deps				## side by side with the system's and other allocators
 	+@$(SUBMAKE) lib selftests-bench
 	@selftests/bench/run.sh
