@@ -63,7 +63,7 @@ LIB_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-fno-builtin-posix_memalign -fno-builtin-memalign \
 	-Iuserlib -Iuserlib/include -Iuserlib/port -Imodule/core -Iuapi -I. \
 	-I$(B)/gen
-LIB_LDFLAGS := -shared -Wl,-soname,libgoheap.so.1 \
+LIB_LDFLAGS := -shared -Wl,-soname,libgoheap.so.1 -Wl,--exclude-libs,ALL \
 	-Wl,--version-script=userlib/goheap.map -Wl,-z,defs -Wl,-z,now \
 	-Wl,-z,relro -Wl,-z,nodelete -pthread
 
@@ -187,10 +187,15 @@ bench: deps				## side by side with the system's and other allocators
 deps:					## install the Debian packages that are missing
 	@$(TOOLS) install
 
+# A page for each function, by way of the one there is.
+MAN	:= userlib/man/libgoheap.3
+MAN_LINKS = $(shell sed -n 's/^\.Nm \(goheap_[a-z_]*\).*/\1/p' $(MAN) | sort -u)
+
 # What uname -r says on the kernel built against.
 KREL	= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' '$(KDIR)/include/generated/utsrelease.h')
 LIBDIR	= $(DESTDIR)$(PREFIX)/lib
 INCDIR	= $(DESTDIR)$(PREFIX)/include
+MANDIR	= $(DESTDIR)$(PREFIX)/share/man/man3
 MODDIR	= $(DESTDIR)/lib/modules/$(KREL)/updates
 
 install: all				## into DESTDIR and PREFIX (/usr/local)
@@ -201,6 +206,8 @@ install: all				## into DESTDIR and PREFIX (/usr/local)
 	if [ -e $(V3_LIB) ]; then \
 		install -D -m 755 $(V3_LIB) $(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1; fi
 	install -m 644 userlib/include/goheap.h $(INCDIR)
+	install -D -m 644 -t $(MANDIR) $(MAN)
+	for f in $(MAN_LINKS); do ln -sf libgoheap.3 $(MANDIR)/$$f.3; done
 	install -m 644 uapi/linux/goheap.h $(INCDIR)/linux
 	install -m 644 goheap.ko $(MODDIR)
 	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
@@ -208,6 +215,7 @@ install: all				## into DESTDIR and PREFIX (/usr/local)
 uninstall:				## takes away what install put there
 	rm -f $(LIBDIR)/libgoheap.so.1 $(LIBDIR)/libgoheap.so $(LIBDIR)/libgoheap.a \
 		$(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1 \
+		$(MANDIR)/libgoheap.3 $(MAN_LINKS:%=$(MANDIR)/%.3) \
 		$(INCDIR)/goheap.h $(INCDIR)/linux/goheap.h $(MODDIR)/goheap.ko
 	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
 

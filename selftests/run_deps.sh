@@ -17,7 +17,7 @@ set -eu
 
 build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
-tests='g++ linux-source-6.1 python3 sqlite3 git redis-server redis-tools gdb liburing-dev'
+tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev'
 debug='bc flex bison libelf-dev linux-source-6.1'
 reach='sparse lz4 mmdebstrap'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'

@@ -197,6 +197,13 @@ size_t ghu_backend_scavenge(size_t max_bytes)
 	return released;
 }
 
+size_t ghu_backend_stats(struct ghu_heap_stats *st)
+{
+	ghu_backend_pressure();
+	ghu_heaps_stats(st);
+	return ghu_spancache_bytes();
+}
+
 void ghu_backend_fork_prepare(void)
 {
 	ghu_spancache_lock_all();

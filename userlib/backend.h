@@ -44,6 +44,15 @@ size_t ghu_backend_scavenge(size_t max_bytes);
  * it keeps empty.
  */
 uint64_t ghu_backend_pressure(void);
+/* Bytes of all heaps. */
+struct ghu_heap_stats {
+	size_t sys;		/* of the arenas, ever used */
+	size_t released;	/* of those, free and without pages */
+	size_t meta_bytes;	/* of the page heap's records, here */
+	size_t kernel_bytes;	/* and in the kernel */
+};
+/* Returns the bytes of free spans that the cache keeps: to a heap they are in use. */
+size_t ghu_backend_stats(struct ghu_heap_stats *st);
 /* "device" or "embedded"; chooses if none was chosen yet. */
 const char *ghu_backend_name(void);
 

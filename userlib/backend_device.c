@@ -41,6 +41,7 @@ _Static_assert(sizeof(struct goheap_span) == 24, "ABI");
 _Static_assert(sizeof(struct goheap_span_vec) == 32, "ABI");
 _Static_assert(sizeof(struct goheap_resize) == 40, "ABI");
 _Static_assert(sizeof(struct goheap_scavenge) == 40, "ABI");
+_Static_assert(sizeof(struct goheap_stats) == 120, "ABI");
 _Static_assert(sizeof(struct goheap_ctl) == 64, "ABI");
 _Static_assert(sizeof(struct goheap_uring) == 16, "ABI");
 #define ABI_OFFSET(type, field, off) \
@@ -69,6 +70,9 @@ ABI_OFFSET(goheap_scavenge, max_bytes, 8);
 ABI_OFFSET(goheap_scavenge, min_age_ns, 16);
 ABI_OFFSET(goheap_scavenge, released_bytes, 24);
 ABI_OFFSET(goheap_scavenge, waiting_bytes, 32);
+ABI_OFFSET(goheap_stats, heap_sys, 8);
+ABI_OFFSET(goheap_stats, heap_released, 32);
+ABI_OFFSET(goheap_stats, meta_bytes, 112);
 ABI_OFFSET(goheap_ctl, pressure_gen, 0);
 
 #define DEVICE	"/dev/goheap"
@@ -184,7 +188,7 @@ static int reach(struct device_heap *d, int lost_fd)
  */
 static long command(struct device_heap *d, unsigned long cmd, void *arg, size_t bytes)
 {
-	unsigned char saved[64];
+	unsigned char saved[sizeof(struct goheap_stats)];
 	long ret = -ENOLINK;
 
 	memcpy(saved, arg, bytes);
@@ -403,11 +407,27 @@ static size_t device_scavenge(struct ghu_heap *h, size_t max_bytes)
 	return s.released_bytes + (left ? release_shared(device(h), left) : 0);
 }
 
+/* ---- statistics ---- */
+
+/* A kernel that does not know the command is like one that does not answer. */
+static int device_stats(struct ghu_heap *h, struct ghu_heap_stats *st)
+{
+	struct goheap_stats s = { .size = sizeof(s) };
+	long ret = command(device(h), GOHEAP_STATS, &s, sizeof(s));
+
+	st->sys = s.heap_sys;
+	st->released = s.heap_released;
+	st->meta_bytes = sizeof(struct device_heap);
+	st->kernel_bytes = s.meta_bytes;
+	return (int)ret;
+}
+
 static const struct ghu_heap_ops device_ops = {
 	.alloc = device_alloc,
 	.free = device_free,
 	.resize = device_resize,
 	.scavenge = device_scavenge,
+	.stats = device_stats,
 };
 
 /* ---- making one ---- */

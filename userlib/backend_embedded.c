@@ -299,6 +299,20 @@ static int embedded_resize(struct ghu_heap *h, uintptr_t addr, size_t old_npages
 	return 0;
 }
 
+static int embedded_stats(struct ghu_heap *h, struct ghu_heap_stats *st)
+{
+	struct embedded_heap *e = embedded(h);
+	struct gh_mheap_stats s;
+
+	mutex_lock(&e->mheap.lock);
+	s = e->mheap.stats;
+	mutex_unlock(&e->mheap.lock);
+	st->sys = (s.inuse_pages + s.idle_pages) << GH_PAGE_SHIFT;
+	st->released = s.released_pages << GH_PAGE_SHIFT;
+	st->meta_bytes = sizeof(*e) + s.meta_bytes;
+	return 0;
+}
+
 static void embedded_fork_prepare(struct ghu_heap *h)
 {
 	mutex_lock(&embedded(h)->mheap.lock);
@@ -314,6 +328,7 @@ static const struct ghu_heap_ops embedded_ops = {
 	.free = embedded_free,
 	.resize = embedded_resize,
 	.scavenge = embedded_scavenge,
+	.stats = embedded_stats,
 	.fork_prepare = embedded_fork_prepare,
 	.fork_done = embedded_fork_done,
 };

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
-/* The functions of goheap.h. */
+/* The functions of goheap.h, but for statistics (memstats.c, json.c) and the walk (walk.c). */
+#include <errno.h>
 #include <goheap.h>
 #include "mcache.h"
+#include "options.h"
 #include "sweep.h"
 
 ghu_export const char *goheap_version(void)
@@ -38,4 +40,31 @@ ghu_export void goheap_flush(void)
 ghu_export size_t goheap_scavenge(size_t max_bytes)
 {
 	return ghu_backend_scavenge(max_bytes);
+}
+
+/* ---- options: the environment is read first, if it was not yet ---- */
+
+ghu_export const char *goheap_option_name(unsigned int i)
+{
+	return ghu_option_name(i);
+}
+
+static int errno_or(long ret)
+{
+	if (ret >= 0)
+		return (int)ret;
+	errno = (int)-ret;
+	return -1;
+}
+
+ghu_export int goheap_option_get(const char *name, char *value, size_t size)
+{
+	ghu_backend_pressure();
+	return errno_or(ghu_option_get(name, value, size));
+}
+
+ghu_export int goheap_option_set(const char *name, const char *value)
+{
+	ghu_backend_pressure();
+	return errno_or(ghu_option_set(name, value));
 }

@@ -118,11 +118,18 @@ static size_t inherited_scavenge(struct ghu_heap *h, size_t max_bytes)
 	return 0;
 }
 
+static int inherited_stats(struct ghu_heap *h, struct ghu_heap_stats *st)
+{
+	(void)h, (void)st;
+	return -ENOLINK;
+}
+
 static const struct ghu_heap_ops inherited_ops = {
 	.alloc = inherited_alloc,
 	.free = inherited_free,
 	.resize = inherited_resize,
 	.scavenge = inherited_scavenge,
+	.stats = inherited_stats,
 };
 
 static bool is_inherited(const struct ghu_heap *h)
@@ -490,6 +497,29 @@ size_t ghu_heaps_scavenge(size_t max_bytes)
 		released += h->ops->scavenge(h, max_bytes - released);
 	}
 	return released;
+}
+
+static void heap_stats(struct ghu_heap *h, struct ghu_heap_stats *st)
+{
+	*st = (struct ghu_heap_stats){ .sys = 0 };
+	if (h->ops->stats(h, st))
+		*st = (struct ghu_heap_stats){
+			.sys = __atomic_load_n(&h->arena.opened, __ATOMIC_RELAXED) - h->arena.start,
+		};
+}
+
+void ghu_heaps_stats(struct ghu_heap_stats *sum)
+{
+	*sum = (struct ghu_heap_stats){ .sys = 0 };
+	for (unsigned int i = 0, n = heap_count(); i < n; i++) {
+		struct ghu_heap_stats st;
+
+		heap_stats(heap_at(i), &st);
+		sum->sys += st.sys;
+		sum->released += st.released;
+		sum->meta_bytes += st.meta_bytes;
+		sum->kernel_bytes += st.kernel_bytes;
+	}
 }
 
 /* ---- the heaps as a whole ---- */

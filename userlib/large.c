@@ -7,6 +7,7 @@
  * finds it FREE, however close they are.
  */
 #include "large.h"
+#include "mcache.h"
 #include "sweep.h"
 
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
@@ -19,6 +20,7 @@ void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 	if (!s)
 		return NULL;
 	ghu_sweep_allocated(npages);
+	ghu_mcache_count_large(1, npages);
 	*needzero = s->needzero;
 	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELEASE);
@@ -44,6 +46,8 @@ bool ghu_large_resize(struct ghu_mspan *s, size_t size)
 	if (ghu_span_resize(s->base, s->npages, npages, &needzero))
 		return false;
 	__atomic_fetch_add(&ghu_pages_inuse, npages - s->npages, __ATOMIC_RELAXED);
-	s->npages = npages;
+	if (npages > s->npages)
+		ghu_mcache_count_large(0, npages - s->npages);
+	__atomic_store_n(&s->npages, npages, __ATOMIC_RELAXED);
 	return true;
 }

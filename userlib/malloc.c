@@ -11,6 +11,9 @@
  * address that is not the start of an object, or that is in no span.  It ends the
  * program, with the address.
  *
+ * Who says the size with which he allocated, free_sized() and free_aligned_sized(), has it
+ * compared with the object's class, which is all that is known of that size.
+ *
  * Of size 0 malloc() returns an object like any other, distinct and to be freed.
  * realloc() to 0 frees, as the C library's does.
  */
@@ -276,13 +279,17 @@ ghu_export size_t malloc_usable_size(void *p)
 
 /* ---- realloc ---- */
 
-/* Whether the object can stay: not too small, not twice what is needed, or made so in place. */
+/* Not too small, and not twice what is needed. */
+static bool is_fitting(size_t have, size_t size)
+{
+	return size <= have && (size > have / 2 || have <= 16);
+}
+
+/* Whether the object can stay: as it is, or made larger or smaller. */
 static bool resize_in_place(struct ghu_mspan *s, size_t size)
 {
-	size_t have = object_bytes(s);
-
 	if (ghu_mspan_class(s))
-		return size <= have && (size > have / 2 || have <= 16);
+		return is_fitting(object_bytes(s), size);
 	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && ghu_large_resize(s, size);
 }
 
@@ -321,7 +328,53 @@ ghu_export void *reallocarray(void *p, size_t n, size_t size)
 	return realloc(p, bytes);
 }
 
-/* ---- malloc.h ---- */
+/* ---- free, with a size ---- */
+
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t align, size_t size);
+
+/* The span, if p is a live object: what else p may be, free() tells. */
+static const struct ghu_mspan *span_of_live(const void *p)
+{
+	uintptr_t addr = (uintptr_t)p;
+	const struct ghu_mspan *s = ghu_pagemap_lookup(addr);
+	uint32_t index;
+
+	if (!s || !find_object(s, addr, &index))
+		return NULL;
+	return ghu_state(&ghu_states(s)[index]) == GHU_OBJ_FREE ? NULL : s;
+}
+
+static bool is_of_pages(const struct ghu_mspan *s, size_t size)
+{
+	return !ghu_mspan_class(s) && ghu_pages_for(size ? size : 1) == s->npages;
+}
+
+/* An object that realloc() left where it was may be of a class above its size's. */
+ghu_export void free_sized(void *p, size_t size)
+{
+	const struct ghu_mspan *s = span_of_live(p);
+
+	if (s && !(ghu_mspan_class(s) ? is_fitting(s->elemsize, size) : is_of_pages(s, size)))
+		ghu_fatal_addr("free_sized: wrong size", (uintptr_t)p);
+	free(p);
+}
+
+/* What aligned_alloc() would do for the same arguments tells what it did. */
+ghu_export void free_aligned_sized(void *p, size_t align, size_t size)
+{
+	const struct ghu_mspan *s = span_of_live(p);
+	size_t sizeclass;
+
+	if (p && (!is_power_of_two(align) || (uintptr_t)p & (align - 1)))
+		ghu_fatal_addr("free_aligned_sized: wrong alignment", (uintptr_t)p);
+	sizeclass = aligned_class(size, align);
+	if (s && !(sizeclass ? ghu_mspan_class(s) == sizeclass : is_of_pages(s, size)))
+		ghu_fatal_addr("free_aligned_sized: wrong size", (uintptr_t)p);
+	free(p);
+}
+
+/* ---- malloc.h; the rest of it is in mallinfo.c ---- */
 
 ghu_export int malloc_trim(size_t pad)
 {

@@ -19,6 +19,9 @@
  * found out by walking all records, so it does not matter what those threads were
  * about.
  *
+ * Statistics cost nothing where a window hands out objects: what one has is counted
+ * when it is opened, but not what it has when it is opened once more.
+ *
  * Lock order: shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
  */
 #include <pthread.h>
@@ -61,6 +64,115 @@ static unsigned int nr_caches;
 static uint64_t swept_pressure;		/* the generation that began a sweep cycle last */
 static bool orphans;			/* there may be spans of dead caches */
 
+static struct ghu_taken taken_gone;	/* by threads that have no cache, or none any more */
+static uint64_t cache_sys;
+
+/* ---- counting ---- */
+
+/*
+ * A word for each class: how many free objects all windows had that were opened, and
+ * in the lowest bits how many of them the last one had.  What is certainly taken is
+ * the difference.
+ */
+#define LAST_BITS	7u
+#define LAST_MASK	((1u << LAST_BITS) - 1)
+
+/* The owner is the only one that writes. */
+static void add_own(uint64_t *n, uint64_t k)
+{
+	__atomic_store_n(n, *n + k, __ATOMIC_RELAXED);
+}
+
+/* Where the processor's own may not be used the compiler would call a function. */
+static inline uint64_t count_bits(uint64_t m)
+{
+#ifdef __POPCNT__
+	return (unsigned int)__builtin_popcountll(m);
+#else
+	m -= m >> 1 & 0x5555555555555555u;
+	m = (m & 0x3333333333333333u) + (m >> 2 & 0x3333333333333333u);
+	m = (m + (m >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+	return m * 0x0101010101010101u >> 56;
+#endif
+}
+
+static void count_opened(struct ghu_mcache *mc, size_t sizeclass, uint64_t free)
+{
+	uint64_t *n = &mc->opened[sizeclass];
+	uint64_t nr = count_bits(free);
+
+	__atomic_store_n(n, (*n & ~(uint64_t)LAST_MASK) + (nr << LAST_BITS) + nr,
+			 __ATOMIC_RELAXED);
+}
+
+/* The window is about to be left, and may not be empty. */
+static void count_closed(struct ghu_mcache *mc, size_t sizeclass)
+{
+	uint64_t *n = &mc->opened[sizeclass], last = *n & LAST_MASK;
+	uint64_t left = count_bits(mc->windows[sizeclass].free);
+
+	/* It was reopened, and what it had first was all taken before. */
+	if (left > last)
+		left = last;
+	__atomic_store_n(n, *n - last - (left << LAST_BITS), __ATOMIC_RELAXED);
+}
+
+static bool has_cache(void)
+{
+	return ghu_mcache != &no_cache && ghu_mcache != &gone_cache;
+}
+
+void ghu_mcache_count_large(unsigned int nr, size_t npages)
+{
+	uint64_t bytes = (uint64_t)npages << GHU_PAGE_SHIFT;
+
+	if (ghu_likely(has_cache())) {
+		add_own(&ghu_mcache->large, nr);
+		add_own(&ghu_mcache->large_bytes, bytes);
+	} else {
+		__atomic_fetch_add(&taken_gone.objects[0], nr, __ATOMIC_RELAXED);
+		__atomic_fetch_add(&taken_gone.large_bytes, bytes, __ATOMIC_RELAXED);
+	}
+}
+
+static void add_taken(uint64_t *sum, uint64_t k)
+{
+	if (k)
+		__atomic_fetch_add(sum, k, __ATOMIC_RELAXED);
+}
+
+static void add_cache(struct ghu_taken *sum, const struct ghu_mcache *mc)
+{
+	for (size_t i = 1; i < GHU_NUM_CLASSES; i++) {
+		uint64_t n = __atomic_load_n(&mc->opened[i], __ATOMIC_RELAXED);
+
+		add_taken(&sum->objects[i], (n >> LAST_BITS) - (n & LAST_MASK));
+	}
+	add_taken(&sum->objects[0], __atomic_load_n(&mc->large, __ATOMIC_RELAXED));
+	add_taken(&sum->large_bytes, __atomic_load_n(&mc->large_bytes, __ATOMIC_RELAXED));
+}
+
+/* Under the lock no cache is given up, so that none is counted twice. */
+void ghu_mcache_sum_taken(struct ghu_taken *sum)
+{
+	ghu_lock(&caches_lock);
+	for (size_t i = 0; i < GHU_NUM_CLASSES; i++)
+		sum->objects[i] = __atomic_load_n(&taken_gone.objects[i], __ATOMIC_RELAXED);
+	sum->large_bytes = __atomic_load_n(&taken_gone.large_bytes, __ATOMIC_RELAXED);
+	add_cache(sum, &shared);
+	for (struct ghu_mcache *mc = caches; mc; mc = mc->next)
+		add_cache(sum, mc);
+	ghu_unlock(&caches_lock);
+}
+
+void ghu_mcache_bytes(size_t *inuse, size_t *sys)
+{
+	ghu_lock(&caches_lock);
+	*inuse = cachealloc.inuse_bytes;
+	*sys = __atomic_load_n(&cache_sys, __ATOMIC_RELAXED);
+	ghu_unlock(&caches_lock);
+}
+
 /* ---- windows and the ring ---- */
 
 /* Makes a window of a span, in which those objects are free, the one to allocate from. */
@@ -80,6 +192,7 @@ static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan
 static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
 			 unsigned int w, uint64_t free)
 {
+	count_opened(mc, sizeclass, free);
 	set_window(mc, sizeclass, s, w, free);
 	mc->zero[sizeclass] = w >= s->fresh && !s->needzero;
 	if (w >= s->fresh)
@@ -206,6 +319,8 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 		current->next = s;
 	mc->owned_pages += s->npages;
 	count_taken(mc, s->npages);
+	if (ghu_unlikely(mc->windows[sizeclass].free))
+		count_closed(mc, sizeclass);
 	return sweep_owned(mc, sizeclass, s);
 }
 
@@ -213,6 +328,7 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mspan *first = mc->spans[sizeclass], *s = first, *next;
 
+	count_closed(mc, sizeclass);
 	mc->spans[sizeclass] = NULL;
 	mc->windows[sizeclass] = (struct ghu_window){ 0 };
 	while (s) {
@@ -264,6 +380,7 @@ static void unlink_cache(struct ghu_mcache *mc)
 		mc->prev->next = mc->next;
 	else
 		caches = mc->next;
+	add_cache(&taken_gone, mc);
 	ghu_fixalloc_free(&cachealloc, mc);
 	count_cache(-1);
 }
@@ -356,7 +473,7 @@ static struct ghu_mcache *make_cache(void)
 	if (!key_made) {
 		if (pthread_key_create(&key, thread_exit))
 			goto unlock;
-		ghu_fixalloc_init(&cachealloc, sizeof(*mc), NULL, NULL, NULL);
+		ghu_fixalloc_init(&cachealloc, sizeof(*mc), NULL, NULL, &cache_sys);
 		key_made = true;
 	}
 	mc = ghu_fixalloc_alloc(&cachealloc);
@@ -420,7 +537,7 @@ void ghu_mcache_flush(void)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 
-	if (mc != &no_cache && mc != &gone_cache)
+	if (has_cache())
 		release_all(mc);
 	ghu_lock(&shared_lock);
 	release_all(&shared);

@@ -23,6 +23,12 @@ struct ghu_window {
 	uint64_t elemsize;
 };
 
+/* What was allocated, for statistics. */
+struct ghu_taken {
+	uint64_t objects[GHU_NUM_CLASSES];	/* of class 0: large ones */
+	uint64_t large_bytes;
+};
+
 struct ghu_mcache {
 	struct ghu_window windows[GHU_NUM_CLASSES];
 	/* The window's span; others that are owned follow in a ring, the oldest first. */
@@ -36,6 +42,8 @@ struct ghu_mcache {
 	uint64_t pressure;	/* generation that was seen last */
 	bool dead;		/* of a thread that fork() left behind */
 	struct ghu_mcache *next, *prev;	/* all caches */
+	uint64_t opened[GHU_NUM_CLASSES];	/* objects of windows; see mcache.c */
+	uint64_t large, large_bytes;	/* allocated */
 };
 
 #pragma GCC visibility push(hidden)
@@ -48,6 +56,12 @@ void *ghu_mcache_refill(size_t sizeclass);
 void ghu_mcache_flush(void);
 /* After a free that may have emptied a span: gives back a little, if the thread owns too much. */
 void ghu_mcache_trim(void);
+/* The thread allocated a large object, or made one larger: then nr is 0. */
+void ghu_mcache_count_large(unsigned int nr, size_t npages);
+/* Of all threads there are and were, but for what they took from the windows open now. */
+void ghu_mcache_sum_taken(struct ghu_taken *sum);
+/* Bytes of caches in use, and those got from the system for them. */
+void ghu_mcache_bytes(size_t *inuse, size_t *sys);
 
 #pragma GCC visibility pop
 

@@ -185,6 +185,18 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
 	return it->slab ? record_at(it->slab, it->record++) : NULL;
 }
 
+/* Of a slab whose pages were given back only the first one is left. */
+void ghu_mspan_bytes(size_t *inuse, size_t *sys)
+{
+	*inuse = *sys = 0;
+	ghu_lock(&ghu_mspan_lock);
+	for (const struct ghu_mspan_slab *slab = slabs; slab; slab = slab->next) {
+		*inuse += (size_t)slab->nr_used * slab->record_bytes;
+		*sys += slab->nr_carved ? SLAB_BYTES : ghu_phys_page_size();
+	}
+	ghu_unlock(&ghu_mspan_lock);
+}
+
 /* ---- spans ---- */
 
 static void init_states(struct ghu_mspan *s, unsigned int nwindows)

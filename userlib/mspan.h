@@ -100,6 +100,9 @@ struct ghu_mspan_iter {
 };
 struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it);
 
+/* Bytes of records and state bytes in use, and of the slabs that they are cut from. */
+void ghu_mspan_bytes(size_t *inuse, size_t *sys);
+
 unsigned int ghu_mspan_count_free(const struct ghu_mspan *s);
 /*
  * Sees to it that freeing the last object will be noticed: one of the objects in

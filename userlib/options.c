@@ -12,9 +12,11 @@
  * __libc_stack_end.  In a statically linked program environ is set before
  * anything can call malloc(), and __libc_stack_end, which is not exact there, is
  * not looked at.  A set-user-ID program takes no options.
+ *
+ * Later on the program may change those that are looked at each time.
  */
-#include <stdbool.h>
-#include <stddef.h>
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include "options.h"
@@ -136,6 +138,11 @@ static bool parse_number(const struct option_def *o, const char *text, size_t le
 	return *v >= o->min && *v <= o->max;
 }
 
+static bool parse_value(const struct option_def *o, const char *text, size_t len, unsigned int *v)
+{
+	return o->words ? parse_word(o, text, len, v) : parse_number(o, text, len, v);
+}
+
 static void parse_option(const char *text, size_t len)
 {
 	const char *eq = memchr(text, '=', len);
@@ -147,8 +154,7 @@ static void parse_option(const char *text, size_t len)
 
 	if (!o)
 		complain_name(text, name_len);
-	else if (o->words ? parse_word(o, value, value_len, &v)
-			  : parse_number(o, value, value_len, &v))
+	else if (parse_value(o, value, value_len, &v))
 		*o->value = v;
 	else
 		complain_value(o, value, value_len);
@@ -165,6 +171,44 @@ void ghu_options_parse(const char *text)
 		if (*text == ',')
 			text++;
 	}
+}
+
+const char *ghu_option_name(unsigned int i)
+{
+	return i < NR_OPTIONS ? option_table[i].name : NULL;
+}
+
+long ghu_option_get(const char *name, char *value, size_t size)
+{
+	const struct option_def *o = find_option(name, strlen(name));
+	unsigned int v;
+
+	if (!o)
+		return -ENOENT;
+	v = __atomic_load_n(o->value, __ATOMIC_RELAXED);
+	return o->words ? snprintf(value, size, "%s", o->words[v])
+			: snprintf(value, size, "%u", v);
+}
+
+/* Looked at when the heap is made and never again. */
+static bool is_fixed(const struct option_def *o)
+{
+	return o->value == &ghu_options.backend || o->value == &ghu_options.uring;
+}
+
+int ghu_option_set(const char *name, const char *value)
+{
+	const struct option_def *o = find_option(name, strlen(name));
+	unsigned int v;
+
+	if (!o)
+		return -ENOENT;
+	if (!parse_value(o, value, strlen(value), &v))
+		return -EINVAL;
+	if (is_fixed(o) && v != *o->value)
+		return -EBUSY;
+	__atomic_store_n(o->value, v, __ATOMIC_RELAXED);
+	return 0;
 }
 
 extern char **__environ __attribute__((weak));

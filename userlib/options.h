@@ -5,6 +5,8 @@
 #ifndef GHU_OPTIONS_H
 #define GHU_OPTIONS_H
 
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 enum ghu_option_backend {
@@ -26,5 +28,12 @@ extern struct ghu_options ghu_options;
 void ghu_options_init(void);
 /* The same for a given text. */
 void ghu_options_parse(const char *text);
+
+/* The names, from 0 on; NULL behind the last. */
+const char *ghu_option_name(unsigned int i);
+/* Writes the value as goheap_option_set() would take it.  Its length, or -ENOENT. */
+long ghu_option_get(const char *name, char *value, size_t size);
+/* 0; -ENOENT: no such option; -EINVAL: no such value; -EBUSY: it is too late to change it. */
+int ghu_option_set(const char *name, const char *value);
 
 #endif

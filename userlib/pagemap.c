@@ -10,6 +10,8 @@
 struct ghu_mspan **ghu_pagemap_root[GHU_ROOT_ENTRIES];
 struct ghu_lock ghu_pagemap_lock;
 
+static size_t nr_leaves;
+
 static ghu_noinline int make_leaf(size_t i)
 {
 	struct ghu_mspan **leaf;
@@ -18,10 +20,12 @@ static ghu_noinline int make_leaf(size_t i)
 	ghu_lock(&ghu_pagemap_lock);
 	if (!ghu_pagemap_root[i]) {
 		leaf = ghu_sys_reserve(GHU_LEAF_PAGES * sizeof(*leaf));
-		if (leaf)
+		if (leaf) {
 			__atomic_store_n(&ghu_pagemap_root[i], leaf, __ATOMIC_RELEASE);
-		else
+			__atomic_fetch_add(&nr_leaves, 1, __ATOMIC_RELAXED);
+		} else {
 			ret = -ENOMEM;
+		}
 	}
 	ghu_unlock(&ghu_pagemap_lock);
 	return ret;
@@ -58,4 +62,10 @@ struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr)
 	struct ghu_mspan *s = ghu_pagemap_get(addr);
 
 	return s == &ghu_mspan_gone ? NULL : s;
+}
+
+size_t ghu_pagemap_bytes(void)
+{
+	return __atomic_load_n(&nr_leaves, __ATOMIC_RELAXED) * GHU_LEAF_PAGES *
+	       sizeof(struct ghu_mspan *);
 }

@@ -63,6 +63,9 @@ void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s);
  */
 struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr);
 
+/* Bytes of addresses that leaves take. */
+size_t ghu_pagemap_bytes(void);
+
 /* The lock that makes leaves, held around fork(). */
 extern struct ghu_lock ghu_pagemap_lock;
 

@@ -53,6 +53,18 @@ size_t ghu_spancache_used_bytes(void)
 	return __atomic_load_n(&used_bytes, __ATOMIC_RELAXED);
 }
 
+size_t ghu_spancache_bytes(void)
+{
+	size_t bytes = 0;
+
+	for (size_t n = 1; n <= GHU_SPANCACHE_PAGES; n++) {
+		ghu_lock(&stacks[n].lock);
+		bytes += stacks[n].nr * run_bytes(n);
+		ghu_unlock(&stacks[n].lock);
+	}
+	return bytes;
+}
+
 static struct ghu_run unpack(uintptr_t word, size_t npages)
 {
 	return (struct ghu_run){

@@ -43,6 +43,8 @@ unsigned int ghu_spancache_drain(struct ghu_run *out);
 void ghu_spancache_forget(void);
 /* Bytes in runs that were in use before: what the bound is about. */
 size_t ghu_spancache_used_bytes(void);
+/* Bytes in all runs. */
+size_t ghu_spancache_bytes(void);
 
 /* Holds everything still around fork(). */
 void ghu_spancache_lock_all(void);

@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * Every wrong free() ends the program, at once, with the address and the right word
- * for it; realloc() and malloc_usable_size() look as closely.
+ * for it; realloc(), malloc_usable_size() and free with a size look as closely.
  */
 #include <goheap.h>
 #include <malloc.h>
 #include <pthread.h>
 #include "back_test.h"
 
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t align, size_t size);
+
 static void *(*volatile vmalloc)(size_t) = malloc;
+static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
 static void *(*volatile vrealloc)(void *, size_t) = realloc;
 static void (*volatile vfree)(void *) = free;
 static size_t (*volatile vusable)(void *) = malloc_usable_size;
@@ -200,6 +204,39 @@ static void usable_static(void)
 	vusable(&x);
 }
 
+/* ---- free with a size ---- */
+
+#define SAYS_SIZE	"fatal error: free_sized: wrong size: "
+#define SAYS_ALIGN_SIZE	"fatal error: free_aligned_sized: wrong size: "
+#define SAYS_ALIGN	"fatal error: free_aligned_sized: wrong alignment: "
+
+static size_t wrong_size, wrong_align;
+
+static void sized(void)
+{
+	*culprit = vmalloc(size);
+	free_sized(*culprit, wrong_size);
+}
+
+static void sized_twice(void)
+{
+	*culprit = vmalloc(size);
+	free_sized(*culprit, size);
+	free_sized(*culprit, size);
+}
+
+static void sized_inner(void)
+{
+	*culprit = (char *)vmalloc(size) + 8;
+	free_sized(*culprit, size);
+}
+
+static void aligned_sized(void)
+{
+	*culprit = valigned(64, size);
+	free_aligned_sized(*culprit, wrong_align, wrong_size);
+}
+
 static const size_t all_sizes[] = {
 	0, 8, 16, 48, 100, 1024, 3000, 8192, 32768, 32769, 200000, 5 << 20,
 };
@@ -290,6 +327,47 @@ static int test_usable(void)
 	return T_PASS;
 }
 
+static int must_die_sizes(void (*misuse)(void), const char *what, size_t right, size_t wrong)
+{
+	size = right;
+	wrong_size = wrong;
+	return must_die(misuse, what);
+}
+
+static int test_sized(void)
+{
+	static const struct {
+		size_t right, wrong;
+	} sizes[] = {
+		{ 8, 17 }, { 16, 24 }, { 100, 113 }, { 100, 50 }, { 1024, 1025 }, { 1024, 500 },
+		{ 32768, 16384 }, { 32768, 40000 }, { 32768, SIZE_MAX }, { 8, SIZE_MAX },
+		{ 40000, 32768 }, { 40000, 41000 }, { 40000, 8 }, { 1 << 20, (1 << 20) + 1 },
+		{ 1 << 20, 1 << 19 }, { 1 << 20, 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
+		T_SUB(must_die_sizes(sized, SAYS_SIZE, sizes[i].right, sizes[i].wrong));
+	T_SUB(must_die_sizes(sized_twice, SAYS_DOUBLE, 100, 100));
+	T_SUB(must_die_sizes(sized_twice, SAYS_DOUBLE, 100000, 100000));
+	return must_die_sizes(sized_inner, SAYS_INVALID, 100, 100);
+}
+
+static int test_aligned_sized(void)
+{
+	wrong_align = 64;
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN_SIZE, 100, 64));
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN_SIZE, 100, 129));
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN_SIZE, 1000, SIZE_MAX));
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN_SIZE, 100000, 64));
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN_SIZE, 100000, 110000));
+	wrong_align = 48;
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN, 100, 100));
+	wrong_align = 0;
+	T_SUB(must_die_sizes(aligned_sized, SAYS_ALIGN, 100, 100));
+	wrong_align = (size_t)1 << 47;
+	return must_die_sizes(aligned_sized, SAYS_ALIGN, 100, 100);
+}
+
 static const struct t_case cases[] = {
 	{ "double free, every kind of size", test_double },
 	{ "double free, first by another thread", test_double_threads },
@@ -303,6 +381,8 @@ static const struct t_case cases[] = {
 	{ "stack, static, mapped, kernel and other addresses", test_foreign },
 	{ "realloc of a freed or inner pointer", test_realloc },
 	{ "malloc_usable_size of a freed or foreign pointer", test_usable },
+	{ "free_sized of the wrong size, or of no object", test_sized },
+	{ "free_aligned_sized of the wrong size or alignment", test_aligned_sized },
 };
 
 int main(int argc, char **argv)

@@ -10,12 +10,17 @@
  * interfaces cannot say.
  *
  * All functions may be called by any thread at any time, but not by a signal
- * handler that may have interrupted one of the library's own.
+ * handler that may have interrupted one of the library's own.  They may be called in a
+ * forked child, also of a process with threads: no lock is left held there.  None
+ * needs memory from the heap, and unless it says so, none changes errno.
+ *
+ * Counts are 64 bits wide, and lengths are in bytes.
  */
 #ifndef GOHEAP_H
 #define GOHEAP_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -56,6 +61,135 @@ void goheap_flush(void);
  * returns how much.  goheap_flush() first makes more of it idle.
  */
 size_t goheap_scavenge(size_t max_bytes);
+
+/* ---- statistics ---- */
+
+/*
+ * malloc() and free() count nothing for these: they are made when they are asked
+ * for, by a look at every span of pages.  That takes time (for 1 GiB of objects of 64
+ * bytes about 3 ms), but holds the heap's locks for a few spans at a time only.
+ * What is in use is exact if no other thread allocates or frees meanwhile; else each
+ * span is as it was at some moment of the look.
+ *
+ * Of mallocs, frees and total_alloc a part is not seen: objects that a thread frees and
+ * allocates again while it stands on the same 64 neighbours; of classes with up to 8
+ * objects in a span, on the same two spans; and what it has allocated of those it stands
+ * on.  The numbers are never more than the truth, never fall, and mallocs - frees is
+ * heap_objects.  Large objects (above 32 KiB) are all counted.
+ */
+
+/*
+ * Go's runtime.MemStats, as far as it is about what this library has: there is no
+ * collector here, and there are no stacks.
+ */
+struct goheap_memstats {
+	uint64_t alloc;			/* in objects in use, as long as their class is */
+	uint64_t total_alloc;		/* the same of all objects ever allocated */
+	uint64_t sys;			/* all the sys below: addresses, not all with memory */
+	uint64_t mallocs;		/* objects ever allocated */
+	uint64_t frees;			/* and freed */
+
+	uint64_t heap_alloc;		/* as alloc */
+	uint64_t heap_sys;		/* heap pages ever used: heap_inuse + heap_idle */
+	uint64_t heap_idle;		/* in free spans */
+	uint64_t heap_inuse;		/* in spans with objects, or kept by a thread for its next ones */
+	uint64_t heap_released;		/* part of heap_idle: given back to the system, or never touched */
+	uint64_t heap_objects;		/* objects in use */
+
+	uint64_t mspan_inuse;		/* records of spans, with the states of their objects */
+	uint64_t mspan_sys;
+	uint64_t mcache_inuse;		/* caches of threads */
+	uint64_t mcache_sys;
+	uint64_t other_sys;		/* page map, records of the page heap, and the rest */
+
+	/* Not Go's.  Of large objects: how many, and bytes of pages. */
+	uint64_t large_objects;
+	uint64_t large_inuse;
+	uint64_t large_mallocs;
+	uint64_t large_frees;
+	uint64_t large_alloc_bytes;	/* ever; with what realloc() made them grow by */
+	uint64_t large_free_bytes;	/* = large_alloc_bytes - large_inuse */
+
+	uint64_t cached_spans;		/* part of heap_idle: kept to be used again at once */
+	uint64_t kernel_bytes;		/* memory of the kernel for the heap's records; not in sys */
+	uint64_t sweeps;		/* times that a look for empty spans began */
+};
+
+/*
+ * Fills *st.  size is sizeof(*st): members that this library does not know yet
+ * are zero.
+ */
+void goheap_memstats(struct goheap_memstats *st, size_t size);
+
+/* One class of size.  The first one, with size 0, is of large objects. */
+struct goheap_class {
+	uint64_t size;			/* of an object; 0: each has its own */
+	uint64_t objects;		/* in a span */
+	uint64_t spans;			/* in use */
+	uint64_t bytes;			/* of those spans */
+	uint64_t live;			/* objects in use */
+	uint64_t mallocs;		/* as above */
+	uint64_t frees;
+};
+
+/* Fills up to nr entries of table, in order of size, and returns how many classes there are. */
+size_t goheap_by_size(struct goheap_class *table, size_t nr);
+
+/*
+ * Writes the statistics as one line of JSON: an object with the names of Go's MemStats,
+ * and in its member "Goheap" what Go has not.  Like snprintf(): never more than size
+ * bytes with a terminating NUL, and the length returned is that of the whole text without
+ * NUL.  GOHEAP_JSON_MAX bytes are always enough.
+ */
+#define GOHEAP_JSON_MAX		32768
+size_t goheap_json(char *buf, size_t size);
+
+/* ---- the heap, object by object ---- */
+
+/* A span: neighbouring pages cut into objects of one size, or one large object. */
+struct goheap_area {
+	void *start;
+	size_t bytes;
+	size_t object_bytes;		/* object i begins at start + i * object_bytes */
+	size_t objects;			/* that it has room for */
+	size_t live;			/* that are in use */
+};
+
+/*
+ * Called for each span with object NULL, then for each of its objects in use.  Not 0:
+ * goheap_walk() ends, and returns this.
+ */
+typedef int (*goheap_walk_fn)(const struct goheap_area *area, void *object, void *arg);
+
+/*
+ * Walks over the heap, in no particular order.  0, or what fn returned.
+ *
+ * fn is called with no lock held, and may call whatever it likes, malloc() and free()
+ * too.  What it is told of one span was so at one moment; if other threads, or fn, allocate
+ * and free, an object may be gone when it is shown, and spans that come or go during
+ * the walk may be left out.  So fn must not read objects, unless it knows them
+ * to be in use.
+ */
+int goheap_walk(goheap_walk_fn fn, void *arg);
+
+/* ---- options ---- */
+
+/* The name of option number i, from 0 on; NULL: there are no more. */
+const char *goheap_option_name(unsigned int i);
+
+/*
+ * Writes the value of an option as GOHEAPDEBUG would have it.  Like snprintf(): never
+ * more than size bytes with a terminating NUL; the length returned is that of the value.
+ * -1 with errno ENOENT: no such option.
+ */
+int goheap_option_get(const char *name, char *value, size_t size);
+
+/*
+ * Sets an option for the whole process, from the next time on that it matters.
+ * 0, or -1 and errno ENOENT: no such option; EINVAL: it takes no such value; EBUSY: it
+ * can be set by GOHEAPDEBUG only (backend, uring).
+ */
+int goheap_option_set(const char *name, const char *value);
 
 #ifdef __cplusplus
 }
