@@ -378,11 +378,12 @@ TEST_F(heap, setting_the_soft_limit_releases_at_once)
 /* A program that needs more than its soft limit is left alone most of the time. */
 TEST_F(heap, a_busy_program_above_its_soft_limit_keeps_its_pages)
 {
-	uint64_t end, frees = 0, began = now_ms();
+	uint64_t frees = 0, began;
 
 	ASSERT_EQ(0, limit_set(self->fd, 4 * MIB, ALL));
 	ASSERT_NE(NULL, touched(self->fd, 8 * MIB));
-	for (end = began + 2000; now_ms() < end; frees++) {
+	began = now_ms();
+	for (; now_ms() < began + 2000 || frees < 1000; frees++) {
 		char *q = span_new(self->fd, 64);
 
 		ASSERT_NE(NULL, q);
@@ -393,7 +394,6 @@ TEST_F(heap, a_busy_program_above_its_soft_limit_keeps_its_pages)
 	       (unsigned long long)(demanded(self->fd) / (64 * PAGE)));
 	EXPECT_GE(demanded(self->fd), 64 * PAGE);
 	EXPECT_LE(demanded(self->fd), 64 * PAGE * ((now_ms() - began) / 50 + 2));
-	EXPECT_GE(frees, 1000);
 }
 
 /* Heaps that end between the moment when too much is held, and the release. */
@@ -414,7 +414,8 @@ TEST(heaps_that_go_before_the_worker_comes)
 		munmap(arena, 64 * MIB);
 		close(fd);
 	}
-	sleep_ms(200);
+	for (int n = 0; n < 100 && file_number(SYSFS "/heaps") != heaps; n++)
+		sleep_ms(100);
 	EXPECT_EQ(heaps, file_number(SYSFS "/heaps"));
 }
 
