@@ -297,6 +297,7 @@ static void *sleeper(void *arg)
 	for (int i = 0; p && i < ASLEEP_BLOCKS; i++)
 		p[i] = malloc(1000);
 	pthread_barrier_wait(&asleep);
+	pthread_barrier_wait(&asleep);	/* what they have is looked at */
 	for (int i = 0; p && i < ASLEEP_BLOCKS; i++)
 		free(p[i]);
 	free(p);
@@ -316,6 +317,7 @@ static int test_asleep(void)
 		T(!pthread_create(&t[i], NULL, sleeper, NULL));
 	pthread_barrier_wait(&asleep);
 	most = goheap_inuse_bytes();
+	pthread_barrier_wait(&asleep);
 	pthread_barrier_wait(&asleep);
 	inuse = goheap_inuse_bytes();
 	printf("# %zu in use, then %zu\n", most - before, inuse - before);
