@@ -67,6 +67,13 @@ clean_boot()
 	[    0.300000] DEBUG_PAGEALLOC: debugging of pages is off
 	[    3.000000] goheap: loading out-of-tree module taints kernel.
 	[    9.000000] Memory cgroup out of memory: Killed process 77 (neighbour) total-vm:1024kB
+	[    9.050000] FAULT_INJECTION: forcing a failure.
+	[    9.050000] name failslab, interval 1, probability 0, space 0, times 0
+	[    9.050000] CPU: 0 PID: 79 Comm: fail_load_test Tainted: G           O       6.1.0 #1
+	[    9.050000] Call Trace:
+	[    9.050000]  should_fail_ex.cold+0x5/0x68
+	[    9.060000] Huh VM_FAULT_OOM leaked out to the #PF handler. Retrying PF
+	[    9.070000] kobject_add_internal failed for 84 (error: -12 parent: goheap)
 	[    9.100000] neighbour[78]: segfault at 0 ip 0000000000000000 sp 00007ffc error 14
 	END
 	"$here/klog-check" "$log" >/dev/null
