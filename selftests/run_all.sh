@@ -67,7 +67,7 @@ run_vm()
 {
 	rm -f "$BUILD"/selftests/boot.*
 	"$here/run.sh" vm/vm_test
-	VM_TIMEOUT=1200 boot device dev programs@device stress &
+	VM_TIMEOUT=1200 boot device dev programs@device stress fault &
 	VM_TIMEOUT=1200 boot library lib@device pressure/memcg_test pressure/nested_test
 	VM_TIMEOUT=600 VM_MEM=1G VM_APPEND=cgroup_disable=memory \
 		boot small pressure/global_test
@@ -102,7 +102,7 @@ debug_device()
 
 debug_library()
 {
-	boot debug-stress stress
+	boot debug-stress stress fault
 	boot debug-library lib@device pressure/memcg_test pressure/nested_test
 }
 
