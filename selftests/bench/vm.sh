@@ -3,7 +3,7 @@
 #
 # What the module costs, and how it scales, measured in VMs: `make bench-vm`.
 #
-#	vm.sh [count] [touch] [scale]		all of them
+#	vm.sh [count] [touch] [heaps] [scale]		all of them
 #
 # What these numbers mean.  The processor is emulated, so that a second here is not a
 # second of a real one, and neither is the ratio of two things that differ in what
@@ -62,6 +62,12 @@ bench_touch()
 	VM_CPUS=2 vm "$progs/touch_speed"
 }
 
+bench_heaps()
+{
+	heading '5,000 heaps; a us is 1,000 instructions'
+	counting_vm "$progs/heaps_speed 5000"
+}
+
 # $1: title, $2: field, $3: divisor; rows and columns of what scale.sh said
 scale_table()
 {
@@ -104,7 +110,7 @@ bench_scale()
 
 [ -x "$progs/ring_speed" ] || { echo 'bench: not built: make bench-vm (needs liburing-dev)' >&2; exit 1; }
 sed -n '/^# What these numbers mean/,/^set/s/^#\( \|$\)//p' "$0"
-[ $# -gt 0 ] || set -- count touch scale
+[ $# -gt 0 ] || set -- count touch heaps scale
 for part in "$@"; do
 	"bench_$part"
 done
