@@ -182,6 +182,9 @@ torture: deps				## the device at random, for MINUTES=10, on a debug kernel
 bench: deps				## side by side with the system's and other allocators
 	+@$(SUBMAKE) lib selftests-bench
 	@selftests/bench/run.sh
+bench-vm: deps				## the module's cost in instructions, and how it scales, in VMs
+	+@$(SUBMAKE) all selftests-bench
+	@KDIR='$(KDIR)' selftests/bench/vm.sh
 
 ##@ Set up
 deps:					## install the Debian packages that are missing
@@ -248,4 +251,4 @@ export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL VM_QEMU
 
 FORCE:
 .PHONY: all lib module selftests demo vm check check-native check-vm check-debug check-kernels fuzz torture \
-	bench deps install uninstall clean help FORCE
+	bench bench-vm deps install uninstall clean help FORCE
