@@ -17,20 +17,23 @@ if [ -z "$backend" ]; then
 	[ ! -c /dev/goheap ] || backend=device
 fi
 dir=$(mktemp -d)
-trap 'rm -rf "$dir"' EXIT
+undo=''
+trap 'eval "$undo"; rm -rf "$dir"' EXIT
 
 prog()
 {
 	GOHEAPDEBUG=backend=$backend LD_PRELOAD=$lib "$bin/back_prog" "$@"
 }
 
-# $1: file of a setting, $2: its value for the rest of the command.
+# $1: file of a setting, $2: its value for the rest of the command.  It is put back also
+# if we are killed: other tests would fail for it.
 with_setting()
 {
 	local file=$1 value=$2 old status
 	shift 2
 
 	old=$(<"$file")
+	undo="echo '$old' >'$file'; $undo"
 	echo "$value" >"$file"
 	"$@"
 	status=$?
