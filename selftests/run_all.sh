@@ -67,8 +67,8 @@ run_vm()
 {
 	rm -f "$BUILD"/selftests/boot.*
 	"$here/run.sh" vm/vm_test
-	VM_TIMEOUT=1200 boot device dev programs@device stress fault &
-	VM_TIMEOUT=1200 boot library lib@device pressure/memcg_test pressure/nested_test
+	VM_TIMEOUT=1800 boot device dev programs@device stress fault &
+	VM_TIMEOUT=1800 boot library lib@device pressure/memcg_test pressure/nested_test
 	VM_TIMEOUT=600 VM_MEM=1G VM_APPEND=cgroup_disable=memory \
 		boot small pressure/global_test
 	wait
