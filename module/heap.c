@@ -109,6 +109,9 @@ static struct inode *goheap_shmem_inode(void)
 	struct file *file = goheap_shmem_file("goheap");
 	struct inode *inode;
 
+	/* It says ENOSPC when there was no memory for the inode. */
+	if (file == ERR_PTR(-ENOSPC))
+		return ERR_PTR(-ENOMEM);
 	if (IS_ERR(file))
 		return ERR_CAST(file);
 	inode = file_inode(file);
