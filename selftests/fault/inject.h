@@ -4,6 +4,10 @@
  * the Nth of the allocations and user copies that it makes from then on fail, whoever
  * in the kernel makes it: with N = 1, 2, 3... until a call comes through without having
  * met its fault, each of them has failed once in that call.
+ *
+ * Where a fault was is told by the stack at the return of should_fail_ex(), with a
+ * kretprobe and the tracer's trigger `stacktrace`: it tells of all, while the log
+ * leaves out those that are not to be warned of.
  */
 #ifndef GOHEAP_TEST_INJECT_H
 #define GOHEAP_TEST_INJECT_H
@@ -11,15 +15,18 @@
 #include <dev.h>
 
 #define DEBUGFS	"/sys/kernel/debug"
+#define TRACING	"/sys/kernel/tracing"
+#define PROBE	TRACING "/events/goheapfault/failed"
 
 static bool can_inject(void)
 {
 	return is_root() && !access("/proc/self/fail-nth", W_OK) &&
 	       !access(DEBUGFS "/failslab", F_OK) &&
 	       !access(DEBUGFS "/fail_page_alloc", F_OK) &&
-	       !access(DEBUGFS "/fail_usercopy", F_OK);
+	       !access(DEBUGFS "/fail_usercopy", F_OK) &&
+	       !access(TRACING "/kprobe_events", W_OK);
 }
-NEED(can_inject, "needs root and a kernel with fault injection (VM_KERNEL=kasan)");
+NEED(can_inject, "needs root and a kernel with fault injection and kprobe events (VM_KERNEL=kasan)");
 
 static void must_write(const char *path, const char *text)
 {
@@ -93,7 +100,31 @@ struct fault {
 	bool init;		/* inside the module's init function, or beyond */
 };
 
-/* One line of a stack as dump_stack() has it: "function+0x1/0x2 [module]". */
+static int trace_pipe = -1;
+static bool verbose;
+
+static void trace_init(void)
+{
+	file_write(PROBE "/enable", "0");
+	file_write(TRACING "/kprobe_events", "-:goheapfault/failed");
+	must_write(TRACING "/kprobe_events", "r:goheapfault/failed should_fail_ex ret=$retval:u8");
+	must_write(PROBE "/filter", "ret != 0");
+	must_write(PROBE "/trigger", "stacktrace if ret != 0");
+	must_write(TRACING "/options/sym-offset", "1");
+	must_write(PROBE "/enable", "1");
+	must_write(TRACING "/tracing_on", "1");
+	trace_pipe = open(TRACING "/trace_pipe", O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+}
+
+static void trace_exit(void)
+{
+	close(trace_pipe);
+	file_write(PROBE "/enable", "0");
+	file_write(PROBE "/trigger", "!stacktrace");
+	file_write(TRACING "/kprobe_events", "-:goheapfault/failed");
+}
+
+/* One line of a stack, " => function+0x1/0x2 [module]" or as dump_stack() has it. */
 static void fault_frame(struct fault *f, const char *frame)
 {
 	char func[96], module[32] = "";
@@ -101,6 +132,10 @@ static void fault_frame(struct fault *f, const char *frame)
 
 	if (sscanf(frame, " %95[^+ ]+%x/%x [%31[^]]", func, &off, &size, module) < 3)
 		return;
+	if (strstr(func, "rethook")) {
+		f->stack = 0;		/* the tracer's own end of it */
+		return;
+	}
 	for (const char *c = func; *c; c++)
 		f->stack = (f->stack ^ *c) * 0x100000001b3ULL;
 	f->stack = (f->stack ^ off) * 0x100000001b3ULL;
@@ -108,6 +143,28 @@ static void fault_frame(struct fault *f, const char *frame)
 	if (!strcmp(module, "goheap") && !f->func[0]) {
 		strcpy(f->func, func);
 		f->off = off;
+	}
+}
+
+/* Reads what the tracer has, up to the last fault. */
+static void trace_read(struct fault *f)
+{
+	static char text[65536];
+	size_t len = 0;
+	ssize_t n;
+
+	*f = (struct fault){};
+	while (len < sizeof(text) - 1 &&
+	       (n = read(trace_pipe, text + len, sizeof(text) - 1 - len)) > 0)
+		len += n;
+	text[len] = 0;
+	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+		if (verbose)
+			printf("#%s\n", line);
+		if (strstr(line, " failed: "))
+			*f = (struct fault){};
+		if (!strncmp(line, " => ", 4))
+			fault_frame(f, line + 4);
 	}
 }
 

@@ -124,6 +124,14 @@ static bool sites_failed(const char *func, unsigned int off)
 	return found;
 }
 
+/* For what is made to fail by other means. */
+static void sites_failed_all(const char *callee)
+{
+	for (unsigned int i = 0; i < ko.nr; i++)
+		if (!strcmp(ko.site[i].callee, callee))
+			ko.site[i].failed++;
+}
+
 static unsigned int sites_count(const char *callee)
 {
 	unsigned int nr = 0;
