@@ -231,9 +231,9 @@ static void op_watch(void)
 	MUST(pg.stop >= 0 && !pthread_create(&t, NULL, page, &pg));
 	if (mode == UFFDIO_REGISTER_MODE_MISSING)
 		madvise(s->p, bytes_of(s), MADV_DONTNEED);	/* refused where it is locked */
-	else
+	else	/* refused where advice made several VMAs of it */
 		MUST(!write_protect(pg.uffd, (uintptr_t)s->p, bytes_of(s),
-				    UFFDIO_WRITEPROTECT_MODE_WP));
+				    UFFDIO_WRITEPROTECT_MODE_WP) || errno == ENOENT);
 	look_at(s);
 	if (mode == UFFDIO_REGISTER_MODE_WP)
 		refill(s);
