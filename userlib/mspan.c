@@ -92,8 +92,6 @@ static struct ghu_mspan_slab *make_slab(uint32_t record_bytes)
 
 		if (!p)
 			return NULL;
-		/* A huge page would hold more than is used, and come back when slabs are empty. */
-		ghu_madvise(p, SLAB_REGION, MADV_NOHUGEPAGE);
 		region_end = (p + SLAB_REGION) & ~(SLAB_BYTES - 1);
 		region = (p + SLAB_BYTES - 1) & ~(SLAB_BYTES - 1);
 	}

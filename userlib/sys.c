@@ -136,7 +136,14 @@ static void *sys_map(size_t bytes, int flags)
 	long ret = ghu_mmap(0, bytes, PROT_READ | PROT_WRITE,
 			    MAP_PRIVATE | MAP_ANONYMOUS | flags, -1, 0);
 
-	return ghu_is_err(ret) ? NULL : (void *)ret;
+	if (ghu_is_err(ret))
+		return NULL;
+	/*
+	 * Records are used a page at a time: a huge page would hold more than is used.
+	 * Some kernels have no huge pages, which is as well.
+	 */
+	ghu_madvise((uintptr_t)ret, bytes, MADV_NOHUGEPAGE);
+	return (void *)ret;
 }
 
 void *ghu_sys_alloc(size_t bytes)

@@ -59,7 +59,10 @@ static inline bool ghu_is_err(long ret)
 	return (unsigned long)ret >= (unsigned long)-4095L;
 }
 
-/* Anonymous private zeroed memory for metadata, never returned; NULL if there is none. */
+/*
+ * Anonymous private zeroed memory for metadata, never returned, and never in huge
+ * pages; NULL if there is none.
+ */
 void *ghu_sys_alloc(size_t bytes);
 /* The same, without commitment (MAP_NORESERVE): for tables used sparsely. */
 void *ghu_sys_reserve(size_t bytes);

@@ -89,6 +89,34 @@ static int persistent_messages(void)
 	return T_PASS;
 }
 
+/* The mapping at p is one that gets no huge pages. */
+static bool without_huge_pages(const void *p)
+{
+	FILE *f = fopen("/proc/self/smaps", "r");
+	bool here = false, without = false;
+	unsigned long start, end;
+	char line[512];
+
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = (uintptr_t)p >= start && (uintptr_t)p < end;
+		else if (here && !strncmp(line, "VmFlags:", 8))
+			without = strstr(line, " nh");
+	}
+	fclose(f);
+	return without;
+}
+
+static int no_huge_pages(void)
+{
+	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
+		return T_SKIP;
+	T(without_huge_pages(ghu_persistentalloc(8, 0, NULL)));
+	T(without_huge_pages(ghu_persistentalloc(4 << 20, 0, NULL)));
+	T(without_huge_pages(ghu_sys_reserve(4 << 20)));
+	return T_PASS;
+}
+
 /* ---- fixalloc ---- */
 
 static int firsts;
@@ -329,6 +357,7 @@ static const struct t_case cases[] = {
 	{ "persistentalloc begins a new chunk when one is full", persistent_chunks },
 	{ "persistentalloc maps blocks of 64 KiB themselves", persistent_direct },
 	{ "persistentalloc says what is wrong", persistent_messages },
+	{ "records are in no huge pages", no_huge_pages },
 	{ "fixalloc reuses records, cleared", fix_reuses },
 	{ "fixalloc can leave records as they are", fix_keeps_content },
 	{ "fixalloc drops the rest of a chunk", fix_chunks },
