@@ -205,6 +205,12 @@ static void end(pid_t pid, long heaps)
 		sleep_ms(20);
 }
 
+/* Kernels that check memory have some for each object, and keep what was freed. */
+static bool slabs_are_plain(void)
+{
+	return access("/sys/kernel/debug/kmemleak", F_OK);
+}
+
 /* The caches of the kernel are filled by the first round, and the second is measured. */
 TEST_F_TIMEOUT(cgroup, heaps_are_paid_for, 240)
 {
@@ -226,13 +232,15 @@ TEST_F_TIMEOUT(cgroup, heaps_are_paid_for, 240)
 	       (full.charged - before.charged) / NR_HEAPS, uncharged(&before, &full) / NR_HEAPS);
 	/* At least the control page and the heap. */
 	EXPECT_GE(full.charged - before.charged, NR_HEAPS * 5000);
-	EXPECT_LE(uncharged(&before, &full), NR_HEAPS * UNCHARGED);
+	if (slabs_are_plain())
+		EXPECT_LE(uncharged(&before, &full), NR_HEAPS * UNCHARGED);
 	TH_LOG("left: %ld bytes charged, %ld of slabs", after.charged - before.charged,
 	       after.slab - before.slab);
 	EXPECT_EQ(self->heaps, file_number(SYSFS "/heaps"));
 	EXPECT_EQ(self->meta, file_number(SYSFS "/meta_bytes"));
 	EXPECT_LE(after.charged - before.charged, (long)NOISE);
-	EXPECT_LE(after.slab - before.slab, (long)(2 * NOISE));
+	if (slabs_are_plain())
+		EXPECT_LE(after.slab - before.slab, (long)(2 * NOISE));
 }
 
 TEST_F_TIMEOUT(cgroup, spans_are_paid_for, 120)
