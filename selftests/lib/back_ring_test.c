@@ -25,7 +25,7 @@
 #define HAS_LIBURING	false
 #endif
 
-#define OBJECTS	3000
+#define OBJECTS	1000
 #define BYTES	8192u
 
 static unsigned char *objects[OBJECTS];
