@@ -41,6 +41,18 @@ static void must_write(const char *path, const char *text)
 /* ---- what may fail -------------------------------------------------------------- */
 
 /*
+ * Not what kmemleak has of each object: it would be every second fault, and after one of
+ * those the next Nth is not the one that it would have been.  The boot says which caches
+ * may fail.
+ */
+static void inject_caches(void)
+{
+	bool marked = file_number("/sys/kernel/slab/kmalloc-64/failslab") == 1;
+
+	must_write(DEBUGFS "/failslab/cache-filter", marked ? "Y" : "N");
+}
+
+/*
  * All of it, but by fail-nth only.  @verbose: 2 has the log tell of the faults with a
  * stack, 0 not at all.
  */
@@ -57,6 +69,7 @@ static void inject_init(const char *verbose)
 		snprintf(path, sizeof(path), DEBUGFS "/%s/verbose_ratelimit_interval_ms", dirs[i]);
 		must_write(path, "0");
 	}
+	inject_caches();
 	must_write(DEBUGFS "/failslab/ignore-gfp-wait", "N");
 	must_write(DEBUGFS "/fail_page_alloc/ignore-gfp-wait", "N");
 	must_write(DEBUGFS "/fail_page_alloc/ignore-gfp-highmem", "N");
