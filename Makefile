@@ -38,10 +38,12 @@ module: goheap.ko			## goheap.ko, for the kernel in KDIR
 MODULE_SRC := Kbuild $(wildcard module/*.[ch] module/core/*.[ch] \
 		module/port/*.h uapi/linux/*.h)
 
-# Remembers KDIR, so that choosing another kernel rebuilds the module.
+# Remembers what the module was built with, so that choosing another kernel, or a break,
+# rebuilds it.
+MODULE_WITH = $(KDIR) $(GOHEAP_BREAK) $(GOHEAP_KUNIT)
 $(B)/kdir: FORCE
 	@mkdir -p $(@D)
-	@echo '$(KDIR)' | cmp -s - $@ || echo '$(KDIR)' >$@
+	@echo '$(MODULE_WITH)' | cmp -s - $@ || echo '$(MODULE_WITH)' >$@
 
 goheap.ko: $(MODULE_SRC) $(B)/kdir $(wildcard $(KDIR)/Module.symvers)
 	@$(TOOLS) headers '$(KDIR)'
