@@ -138,8 +138,9 @@ static int whole_only(void)
 	T(nr >= 1);
 	T(!gh_idle_any_whole(&h));
 	T_EQ(gh_idle_resident_pages(&h), 810 - 256 * nr);
-	/* A block that was touched: its rest is no whole one. */
-	T(t_alloc(&h, 1, 1, 0) >= 0);
+	/* A block that was touched, by what is too long for an idle run: its rest is no whole one. */
+	T(t_alloc(&h, 250, 1, 0) >= 0);
+	T(h.idle.nr_touched != h.idle.nr_looked);
 	mutex_lock(&h.lock);
 	T_EQ(gh_idle_take_locked(&h, &req, &run), -ENOENT);
 	mutex_unlock(&h.lock);
