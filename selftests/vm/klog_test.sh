@@ -21,37 +21,98 @@ caught()
 	fi
 }
 
-# A report of KCSAN, of an access in function $1, called by $2, called by $3, and of
-# another one in the kernel.
+stamp='[    9.000000]'
+
+# One access of a race: $1 is read or write, $2 who, then its function, who called it, ...
+access()
+{
+	local what=$1 who=$2 f
+
+	shift 2
+	echo "$stamp $what to 0xffff888004c2a8b8 of 8 bytes by $who on cpu 0:"
+	for f in "$@"; do
+		echo "$stamp  ${f/ /+0x100\/0x900 }"
+	done
+	echo "$stamp"
+}
+
+# One that is the kernel's own, by a function that has no caller.
+elsewhere()
+{
+	access read 'interrupt' 'wake_up '
+}
+
+# A report of KCSAN, up to the accesses; and what comes behind them.
+title()
+{
+	echo "$stamp =================================================================="
+	echo "$stamp BUG: KCSAN: data-race in $1 / wake_up"
+	echo "$stamp"
+}
+
+trailer()
+{
+	echo "$stamp Reported by Kernel Concurrency Sanitizer on:"
+	echo "$stamp CPU: 1 PID: 78 Comm: x Tainted: G           OE      6.1"
+	echo "$stamp =================================================================="
+}
+
+# How many races the log counts.
+races()
+{
+	"$here/klog-check" "$log" | grep -c 'KCSAN: data-race in'
+}
+
+# Whether a race counts whose first access is by function $1, called by $2, ...
 race()
 {
-	cat >"$log" <<-END
-	[    9.000000] ==================================================================
-	[    9.000000] BUG: KCSAN: data-race in ${1%% *} / wake_up
-	[    9.000000]
-	[    9.000000] write to 0xffff888004c2a8b8 of 8 bytes by task 77 on cpu 0:
-	[    9.000000]  ${1/ /+0x100\/0x900 }
-	[    9.000000]  ${2/ /+0x100\/0x900 }
-	[    9.000000]  ${3/ /+0x100\/0x900 }
-	[    9.000000]
-	[    9.000000] read to 0xffff888004c2a8b8 of 8 bytes by interrupt on cpu 1:
-	[    9.000000]  wake_up+0x1/0x2
-	[    9.000000]  tick+0x1/0x2
-	[    9.000000]
-	[    9.000000] Reported by Kernel Concurrency Sanitizer on:
-	[    9.000000] CPU: 1 PID: 78 Comm: x Tainted: G           OE      6.1
-	[    9.000000] ==================================================================
-	END
-	"$here/klog-check" "$log" | grep -q 'KCSAN: data-race in'
+	{ title x; access write 'task 77' "$@"; elsewhere; trailer; } >"$log"
+	[ "$(races)" = 1 ]
+}
+
+# And so does one that is ours by its second access.
+race_by_interrupt()
+{
+	{ title x; elsewhere; access read 'interrupt' 'gh_alloc [goheap]' 'x '; trailer; } >"$log"
+	[ "$(races)" = 1 ]
 }
 
 # A race of the kernel's own is let through, but not what else the log says then.
 race_elsewhere()
 {
-	! race 'zap_pte ' 'unmap ' 'goheap_zap [goheap]' &&
-		"$here/klog-check" "$log" &&
-		sed -i 's/.*tick+0x1.*/[    9.000000] kernel BUG: at mm.c/' "$log" &&
+	! race 'zap_pte ' 'unmap ' 'goheap_zap [goheap]' && "$here/klog-check" "$log" &&
+		! race 'goheap_like [other]' 'x ' && "$here/klog-check" "$log" &&
+		sed -i 's/.*wake_up+0x1.*/[    9.000000] kernel BUG: at mm.c/' "$log" &&
 		! "$here/klog-check" "$log" >/dev/null
+}
+
+# Nor does another report make it ours, before or behind it, nor a stack behind it.
+races_in_a_row()
+{
+	{
+		title first; access write 'task 77' 'gh_alloc [goheap]'; elsewhere; trailer
+		title second; access write 'task 77' 'zap_pte '; elsewhere; trailer
+		echo "$stamp  gh_alloc+0x100/0x900 [goheap]"
+		title third; access write 'task 77' 'gh_free [goheap]'; elsewhere; trailer
+	} >"$log"
+	[ "$("$here/klog-check" "$log" | grep -o 'in [a-z]* /' | tr -d '\n')" = 'in first /in third /' ]
+}
+
+# A report that breaks off, at the end of the log or where the next one begins.
+race_cut_short()
+{
+	{ title first; access write 'task 77' 'gh_alloc [goheap]'; } >"$log"
+	[ "$(races)" = 1 ] || return
+	{ title second | tail -n 2; access write 'task 77' 'zap_pte '; } >>"$log"
+	[ "$(races)" = 1 ]
+}
+
+# As kernels with CONFIG_PRINTK_CALLER write it.
+race_with_callers()
+{
+	local stamp='[    9.000000][   T77]'
+
+	race 'gh_alloc [goheap]' 'ioctl ' && ! race 'zap_pte ' 'unmap ' 'goheap_zap [goheap]'
 }
 
 clean_boot()
@@ -85,7 +146,7 @@ no_log()
 	! "$here/klog-check" "$log" 2>/dev/null
 }
 
-plan 27
+plan 31
 caught warning 'WARNING: CPU: 1 PID: 77 at mm/memory.c:1 zap_pte_range+0x1/0x2'
 caught inversion 'possible irq lock inversion dependency detected'
 caught cut_here '------------[ cut here ]------------'
@@ -110,7 +171,11 @@ caught rcu 'suspicious RCU usage'
 caught list 'list_del corruption. prev->next should be 0000'
 check race race 'gh_alloc [goheap]' 'goheap_cmd [goheap]' 'ioctl '
 check race_in_what_is_called race 'list_add ' 'goheap_cmd [goheap]' 'ioctl '
+check race_by_interrupt race_by_interrupt
 check race_elsewhere race_elsewhere
+check races_in_a_row races_in_a_row
+check race_cut_short race_cut_short
+check race_with_callers race_with_callers
 check clean_boot clean_boot
 check no_log no_log
 finish
