@@ -375,6 +375,63 @@ TEST(heaps_come_and_go_under_pressure)
 		pthread_join(t[i], NULL);
 }
 
+#define OPENS	64
+
+/* Of one heap: each has a word of its own for what it was told. */
+struct opens {
+	int fd[OPENS];
+	atomic_uint told[OPENS];
+	atomic_uint here;	/* how often one of two came to the next open */
+};
+
+static void *look_at_each(void *arg)
+{
+	struct opens *o = arg;
+
+	for (unsigned int i = 0; i < OPENS; i++) {
+		o->here++;
+		/* Spinning, that both go on at the same moment. */
+		for (unsigned int n = 0; o->here < 2 * (i + 1); n++)
+			if (n > 10000)
+				sched_yield();
+		o->told[i] += polled(o->fd[i], POLLPRI, 0) == POLLPRI;
+	}
+	return NULL;
+}
+
+/* A race that is seldom lost: so at many opens, and often. */
+TEST_F_TIMEOUT(heap, of_two_that_look_at_the_same_moment_one_is_told, 60)
+{
+	struct opens o = {};
+	int rounds = 0, wrong = 0;
+	uint64_t gen;
+	pthread_t t;
+
+	for (int i = 0; i < OPENS; i++) {
+		o.fd[i] = dev_open();
+		ASSERT_EQ(0, attach(o.fd[i], self->arena));
+	}
+	for (int n = 0; n < 100; n++) {
+		memset(o.told, 0, sizeof(o.told));
+		o.here = 0;
+		ASSERT_EQ(0, pressure());
+		gen = self->ctl->pressure_gen;
+		ASSERT_EQ(0, pthread_create(&t, NULL, look_at_each, &o));
+		look_at_each(&o);
+		pthread_join(t, NULL);
+		/* Memory may really be short, and raise it meanwhile. */
+		if (self->ctl->pressure_gen != gen)
+			continue;
+		rounds++;
+		for (int i = 0; i < OPENS; i++)
+			wrong += o.told[i] != 1;
+	}
+	EXPECT_GT(rounds, 0);
+	EXPECT_EQ(0, wrong);
+	for (int i = 0; i < OPENS; i++)
+		close(o.fd[i]);
+}
+
 /* Whoever looks after each rise, sees each rise: none is lost between look and sleep. */
 TEST_F_TIMEOUT(heap, no_rise_is_slept_through, 60)
 {
