@@ -57,6 +57,16 @@ static char *touched(int fd, size_t bytes)
 	return p ? memset(p, 1, bytes) : NULL;
 }
 
+static pid_t sharer(void)
+{
+	pid_t pid = fork();
+
+	if (!pid)
+		for (;;)
+			pause();
+	return pid;
+}
+
 /* Waits until no more is held than that; what is held then. */
 static uint64_t falls_to(int fd, uint64_t bytes)
 {
@@ -402,6 +412,69 @@ TEST_F(heap, a_busy_program_above_its_soft_limit_keeps_its_pages)
 	EXPECT_LE(demanded(self->fd), 64 * PAGE * ((now_ms() - began) / 50 + 2));
 }
 
+/* ---- when the worker cannot release ----------------------------------------------------- */
+
+#define LOCKED	(64 * MIB)
+
+static atomic_bool lock_over;
+
+/* Holds the mmap lock for writing nearly all the time: each call looks at every page. */
+static void *hold_mmap_lock(void *arg)
+{
+	while (!lock_over) {
+		mprotect(arg, LOCKED, PROT_READ);
+		mprotect(arg, LOCKED, PROT_READ | PROT_WRITE);
+	}
+	return NULL;
+}
+
+/* The worker finds the lock taken when it comes, but for an unlikely moment: so twice. */
+TEST_F(heap, a_release_that_found_a_lock_taken_is_tried_again)
+{
+	char *busy = mmap(NULL, LOCKED, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	ASSERT_NE(MAP_FAILED, busy);
+	madvise(busy, LOCKED, MADV_NOHUGEPAGE);
+	memset(busy, 1, LOCKED);
+	ASSERT_EQ(0, limit_set(self->fd, 16 * MIB, ALL));
+	for (int n = 0; n < 2; n++) {
+		char *idle = touched(self->fd, 32 * MIB);
+		pthread_t t;
+
+		ASSERT_NE(NULL, idle);
+		lock_over = false;
+		ASSERT_EQ(0, pthread_create(&t, NULL, hold_mmap_lock, busy));
+		ASSERT_EQ(0, span_free(self->fd, idle, 0));
+		sleep_ms(200);
+		lock_over = true;
+		pthread_join(t, NULL);
+		/* No call comes that would have it look again.  It ends where it finds nothing above. */
+		EXPECT_LE(falls_to(self->fd, 16 * MIB), 16 * MIB);
+	}
+	munmap(busy, LOCKED);
+}
+
+/* While a child shares the arena it would be in vain: not before the next call. */
+TEST_F(heap, a_release_that_a_forked_child_forbids_is_not_tried_again)
+{
+	char *idle = touched(self->fd, 32 * MIB), *next = span_new(self->fd, 1);
+	struct goheap_stats st;
+	pid_t pid;
+
+	ASSERT_EQ(0, limit_set(self->fd, 16 * MIB, ALL));
+	pid = sharer();
+	ASSERT_EQ(0, span_free(self->fd, idle, 0));
+	sleep_ms(1000);
+	kill(pid, SIGKILL);
+	reap(pid);
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_GE(st.scav_skipped, 1);
+	EXPECT_LE(st.scav_skipped, 2);
+	EXPECT_EQ(32 * MIB + PAGE, held(self->fd));
+	ASSERT_EQ(0, span_free(self->fd, next, 0));
+	EXPECT_LE(falls_to(self->fd, 14 * MIB), 14 * MIB);
+}
+
 /* Heaps that end between the moment when too much is held, and the release. */
 TEST(heaps_that_go_before_the_worker_comes)
 {
@@ -586,16 +659,6 @@ TEST_F_TIMEOUT(heap, limits_that_change_under_allocations, 60)
 }
 
 /* ---- fork ------------------------------------------------------------------------------- */
-
-static pid_t sharer(void)
-{
-	pid_t pid = fork();
-
-	if (!pid)
-		for (;;)
-			pause();
-	return pid;
-}
 
 TEST_F(heap, while_a_forked_child_shares_the_arena)
 {
