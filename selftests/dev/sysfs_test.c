@@ -120,6 +120,7 @@ TEST_F(heap, scavenge_by_file)
 	EXPECT_EQ(-EINVAL, write_in(self->dir, "scavenge", "some"));
 	EXPECT_EQ(-EINVAL, write_in(self->dir, "scavenge", "-1"));
 	EXPECT_EQ(-EINVAL, write_in(self->dir, "scavenge", "1 2"));
+	EXPECT_EQ(-ERANGE, write_in(self->dir, "scavenge", "18446744073709551616"));
 	EXPECT_EQ(0, write_in(self->dir, "scavenge", "0x200000\n"));
 	ASSERT_EQ(0, stats(self->fd, &st));
 	EXPECT_GE(st.scav_demand_bytes, 2 * MIB);
@@ -138,6 +139,10 @@ TEST_F(heap, scavenge_everything_by_file)
 		SKIP(return, "needs root");
 	memset(p, 1, 64 * PAGE);
 	ASSERT_EQ(0, span_free(self->fd, p, 64));
+	EXPECT_EQ(-EINVAL, file_write(SYSFS "/scavenge", "some"));
+	EXPECT_EQ(-ERANGE, file_write(SYSFS "/scavenge", "18446744073709551616"));
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_EQ(0, st.scav_demand_bytes);
 	EXPECT_EQ(0, file_write(SYSFS "/scavenge", "all"));
 	ASSERT_EQ(0, stats(self->fd, &st));
 	EXPECT_EQ(64 * PAGE, st.scav_demand_bytes);
