@@ -5,7 +5,7 @@
  * releaser then holds the last of its memory, or finds it gone.  Nothing of the heap is
  * left afterwards.
  */
-#include "module.h"
+#include <module.h>
 #include <kselftest_harness.h>
 
 #define ARENA	(64 * MIB)

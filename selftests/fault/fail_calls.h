@@ -8,7 +8,7 @@
 #define GOHEAP_TEST_FAIL_CALLS_H
 
 #include "inject.h"
-#include "module.h"
+#include <module.h>
 #include <poll.h>
 #include <sys/epoll.h>
 

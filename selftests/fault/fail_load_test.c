@@ -17,7 +17,7 @@
  */
 #include "inject.h"
 #include "sites.h"
-#include "module.h"
+#include <module.h>
 
 #define STEP	6
 #define LOWEST	"alloc_workqueue"

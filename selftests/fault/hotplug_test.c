@@ -4,7 +4,7 @@
  * and idle ones are released by age, under pressure and on demand.  The age worker goes
  * on when there is one CPU.  Needs root and a second CPU that can be unplugged.
  */
-#include "module.h"
+#include <module.h>
 #include <kselftest_harness.h>
 
 #define ARENA	(128 * MIB)

@@ -4,7 +4,7 @@
  * times, again and again, in the middle of whatever it does; with a forked child of
  * its own that lives a little longer, sometimes.  Each time all that it had goes.
  */
-#include "module.h"
+#include <module.h>
 #include <kselftest_harness.h>
 #include <poll.h>
 #include <sys/prctl.h>

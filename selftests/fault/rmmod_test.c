@@ -5,7 +5,7 @@
  * unloading is refused or clean; each use finds no device, or works to its end.
  * Needs root, and nobody else who uses the device.
  */
-#include "module.h"
+#include <module.h>
 #include <kselftest_harness.h>
 #include <dirent.h>
 #include <sys/socket.h>

@@ -5,7 +5,7 @@
  * kernel's answers ENOMEM, and the heap is usable after.  Needs root, cgroups, and for
  * the second test zram.
  */
-#include "module.h"
+#include <module.h>
 #include <kselftest_harness.h>
 #include <sys/mount.h>
 #include <sys/swap.h>

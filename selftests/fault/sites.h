@@ -7,7 +7,7 @@
 #ifndef GOHEAP_TEST_SITES_H
 #define GOHEAP_TEST_SITES_H
 
-#include "module.h"
+#include <module.h>
 #include <elf.h>
 
 struct site {

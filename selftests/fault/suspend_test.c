@@ -4,7 +4,7 @@
  * frozen nothing is released by age, and afterwards it goes on.  Who was frozen cannot
  * look; the tracer tells in which order things were.  Needs root.
  */
-#include "module.h"
+#include <module.h>
 #include <kselftest_harness.h>
 
 #define ARENA	(64 * MIB)

@@ -4,69 +4,11 @@
  * it is used, and leave nothing when it went.  Needs root, nobody else who uses the
  * device, and the module: GOHEAP_KO, else goheap.ko in the current folder.
  */
-#include <dev.h>
+#include <module.h>
 #include <kselftest_harness.h>
-#include <sys/syscall.h>
 
 #define TIMES	100
 #define ARENA	(64 * MIB)
-
-static const char *module_path(void)
-{
-	const char *path = getenv("GOHEAP_KO");
-
-	return path ? path : "goheap.ko";
-}
-
-static bool has_module(void)
-{
-	return is_root() && !access(module_path(), R_OK);
-}
-NEED(has_module, "needs root and goheap.ko");
-
-static int load(void)
-{
-	int fd = open(module_path(), O_RDONLY | O_CLOEXEC), err;
-
-	if (fd < 0)
-		return -errno;
-	err = syscall(SYS_finit_module, fd, "", 0) ? -errno : 0;
-	close(fd);
-	return err;
-}
-
-static int unload(void)
-{
-	return syscall(SYS_delete_module, "goheap", O_NONBLOCK) ? -errno : 0;
-}
-
-/* Whether a line of the file has the word. */
-static bool mentions(const char *path, const char *word)
-{
-	char line[1024];
-	bool found = false;
-	FILE *f = fopen(path, "r");
-
-	while (f && !found && fgets(line, sizeof(line), f))
-		found = strstr(line, word);
-	if (f)
-		fclose(f);
-	return found;
-}
-
-static bool anything_seen(void)
-{
-	return !access("/dev/goheap", F_OK) || !access(SYSFS, F_OK) ||
-	       !access("/sys/module/goheap", F_OK) ||
-	       !access("/sys/kernel/debug/goheap", F_OK);
-}
-
-static bool anything_left(void)
-{
-	return anything_seen() || mentions("/proc/slabinfo", "goheap") ||
-	       mentions("/proc/modules", "goheap ") || mentions("/proc/filesystems", "goheap") ||
-	       mentions("/proc/vmallocinfo", "[goheap]");
-}
 
 struct user {
 	int fd;
@@ -122,7 +64,7 @@ FIXTURE(unloaded) {
 
 FIXTURE_SETUP(unloaded)
 {
-	ASSERT_EQ(0, unload());
+	ASSERT_EQ(0, module_unload());
 	ASSERT_FALSE(anything_left());
 	self->kib = kernel_kib();
 }
@@ -142,7 +84,7 @@ FIXTURE_TEARDOWN(unloaded)
 	if (access("/sys/kernel/debug/kmemleak", F_OK)) {
 		EXPECT_LT(kib - self->kib, TIMES * 32);
 	}
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, module_load(-1));
 	EXPECT_EQ(0, access("/dev/goheap", R_OK | W_OK));
 }
 
@@ -151,11 +93,11 @@ TEST_F_TIMEOUT(unloaded, a_hundred_times, 280)
 	struct user u;
 
 	for (int i = 0; i < TIMES; i++) {
-		ASSERT_EQ(0, load());
+		ASSERT_EQ(0, module_load(-1));
 		ASSERT_EQ(0, begin(&u)) TH_LOG("round %d", i);
-		ASSERT_EQ(-EWOULDBLOCK, unload());
+		ASSERT_EQ(-EWOULDBLOCK, module_unload());
 		end(&u);
-		ASSERT_EQ(0, unload()) TH_LOG("round %d", i);
+		ASSERT_EQ(0, module_unload()) TH_LOG("round %d", i);
 		ASSERT_FALSE(anything_seen());
 	}
 }
@@ -166,19 +108,19 @@ TEST_F(unloaded, refused_while_anything_is_held)
 	struct user u;
 	int fd;
 
-	ASSERT_EQ(0, load());
+	ASSERT_EQ(0, module_load(-1));
 	fd = dev_open();
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, module_unload());
 	close(fd);
 	ASSERT_EQ(0, begin(&u));
 	close(u.fd);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, module_unload());
 	munmap(u.ctl, 4096);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, module_unload());
 	munmap(u.arena + MIB, ARENA - MIB);
-	EXPECT_EQ(-EWOULDBLOCK, unload());
+	EXPECT_EQ(-EWOULDBLOCK, module_unload());
 	munmap(u.arena, MIB);
-	EXPECT_EQ(0, unload());
+	EXPECT_EQ(0, module_unload());
 }
 
 TEST_F_TIMEOUT(unloaded, users_that_are_killed, 120)
@@ -188,7 +130,7 @@ TEST_F_TIMEOUT(unloaded, users_that_are_killed, 120)
 		char c;
 		pid_t pid;
 
-		ASSERT_EQ(0, load());
+		ASSERT_EQ(0, module_load(-1));
 		ASSERT_EQ(0, pipe(up));
 		pid = fork();
 		if (!pid) {
@@ -199,10 +141,10 @@ TEST_F_TIMEOUT(unloaded, users_that_are_killed, 120)
 			pause();
 		}
 		ASSERT_EQ(1, read(up[0], &c, 1));
-		EXPECT_EQ(-EWOULDBLOCK, unload());
+		EXPECT_EQ(-EWOULDBLOCK, module_unload());
 		kill(pid, SIGKILL);
 		ASSERT_EQ(128 + SIGKILL, reap(pid));
-		ASSERT_EQ(0, unload());
+		ASSERT_EQ(0, module_unload());
 		ASSERT_FALSE(anything_seen());
 		close(up[0]);
 		close(up[1]);
