@@ -4,7 +4,7 @@
  * in sysfs; what is refused at the hard limit, what is released for it, and when
  * the soft one releases.
  */
-#include "dev.h"
+#include "sysfs.h"
 #include <kselftest_harness.h>
 #include <stdatomic.h>
 
@@ -19,13 +19,10 @@ FIXTURE(heap) {
 
 FIXTURE_SETUP(heap)
 {
-	struct goheap_info i;
-
 	self->fd = dev_open();
 	self->arena = arena_map(self->fd, ARENA);
 	ASSERT_NE(MAP_FAILED, self->arena);
-	ASSERT_EQ(0, info(self->fd, &i));
-	snprintf(self->dir, sizeof(self->dir), SYSFS "/%llu", (unsigned long long)i.heap_id);
+	ASSERT_EQ(0, heap_dir(self->fd, self->dir));
 }
 
 FIXTURE_TEARDOWN(heap)
@@ -693,39 +690,22 @@ TEST_F(heap, while_a_forked_child_shares_the_arena)
 
 /* ---- in sysfs ----------------------------------------------------------------------------- */
 
-static int put(const char *dir, const char *name, const char *text)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return file_write(path, text);
-}
-
-static const char *get(const char *dir, const char *name)
-{
-	char path[128], *text;
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	text = file_read(path);
-	return text ? text : "";
-}
-
 TEST_F(heap, files_show_and_set)
 {
-	EXPECT_STREQ("max", get(self->dir, "limit_soft"));
-	EXPECT_STREQ("max", get(self->dir, "limit_hard"));
-	EXPECT_EQ(0, put(self->dir, "limit_hard", "20000000\n"));
-	EXPECT_EQ(0, put(self->dir, "limit_soft", "0x1000000"));
+	EXPECT_STREQ("max", read_in(self->dir, "limit_soft"));
+	EXPECT_STREQ("max", read_in(self->dir, "limit_hard"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_hard", "20000000\n"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_soft", "0x1000000"));
 	EXPECT_LIMITS(16 * MIB, 20000000 / PAGE * PAGE);
-	EXPECT_STREQ("16777216", get(self->dir, "limit_soft"));
-	EXPECT_STREQ("19996672", get(self->dir, "limit_hard"));
-	EXPECT_EQ(0, put(self->dir, "limit_soft", "max\n"));
+	EXPECT_STREQ("16777216", read_in(self->dir, "limit_soft"));
+	EXPECT_STREQ("19996672", read_in(self->dir, "limit_hard"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_soft", "max\n"));
 	EXPECT_LIMITS(ALL, 20000000 / PAGE * PAGE);
-	EXPECT_EQ(0, put(self->dir, "limit_hard", "max"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_hard", "max"));
 	EXPECT_LIMITS(ALL, ALL);
 	ASSERT_EQ(0, limit_set(self->fd, 0, MIB));
-	EXPECT_STREQ("0", get(self->dir, "limit_soft"));
-	EXPECT_STREQ("1048576", get(self->dir, "limit_hard"));
+	EXPECT_STREQ("0", read_in(self->dir, "limit_soft"));
+	EXPECT_STREQ("1048576", read_in(self->dir, "limit_hard"));
 }
 
 TEST_F(heap, files_refuse)
@@ -736,13 +716,13 @@ TEST_F(heap, files_refuse)
 
 	ASSERT_EQ(0, limit_set(self->fd, 10 * MIB, 20 * MIB));
 	for (unsigned int i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
-		EXPECT_EQ(-EINVAL, put(self->dir, "limit_soft", bad[i])) TH_LOG("%s", bad[i]);
-		EXPECT_EQ(-EINVAL, put(self->dir, "limit_hard", bad[i])) TH_LOG("%s", bad[i]);
+		EXPECT_EQ(-EINVAL, write_in(self->dir, "limit_soft", bad[i])) TH_LOG("%s", bad[i]);
+		EXPECT_EQ(-EINVAL, write_in(self->dir, "limit_hard", bad[i])) TH_LOG("%s", bad[i]);
 	}
-	EXPECT_EQ(-EINVAL, put(self->dir, "limit_hard", "10485759"));
-	EXPECT_EQ(-EINVAL, put(self->dir, "limit_soft", "20979712"));
+	EXPECT_EQ(-EINVAL, write_in(self->dir, "limit_hard", "10485759"));
+	EXPECT_EQ(-EINVAL, write_in(self->dir, "limit_soft", "20979712"));
 	EXPECT_LIMITS(10 * MIB, 20 * MIB);
-	EXPECT_EQ(0, put(self->dir, "limit_hard", "10485760"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_hard", "10485760"));
 	EXPECT_LIMITS(10 * MIB, 10 * MIB);
 }
 
@@ -752,38 +732,28 @@ TEST_F(heap, files_release_at_once)
 	char *p[16];
 
 	ASSERT_TRUE(comb(self->fd, p));
-	EXPECT_EQ(0, put(self->dir, "limit_soft", "14680064"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_soft", "14680064"));
 	EXPECT_LE(held(self->fd), 14 * MIB);
-	EXPECT_EQ(0, put(self->dir, "limit_soft", "0"));
-	EXPECT_EQ(0, put(self->dir, "limit_hard", "1"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_soft", "0"));
+	EXPECT_EQ(0, write_in(self->dir, "limit_hard", "1"));
 	EXPECT_EQ(8 * MIB, held(self->fd));
 	EXPECT_EQ(-ENOMEM, span_alloc(self->fd, 1, 0, &s));
 }
 
+static int set_by_file(int fd, const char *dir)
+{
+	uint64_t soft, hard;
+
+	if (write_in(dir, "limit_hard", "1048576") || strcmp(read_in(dir, "limit_hard"), "1048576"))
+		return 1;
+	return limit_get(fd, &soft, &hard) || hard != MIB ? 2 : 0;
+}
+
 TEST_F(heap, a_users_own_files_are_writable_by_it)
 {
-	pid_t pid;
-
 	if (!is_root())
 		SKIP(return, "needs root");
-	pid = fork();
-	if (!pid) {
-		struct goheap_info i;
-		uint64_t soft, hard;
-		char dir[64];
-		int fd;
-
-		if (setgid(12345) || setuid(12345))
-			_exit(1);
-		fd = dev_open();
-		if (arena_map(fd, 64 * MIB) == MAP_FAILED || info(fd, &i))
-			_exit(2);
-		snprintf(dir, sizeof(dir), SYSFS "/%llu", (unsigned long long)i.heap_id);
-		if (put(dir, "limit_hard", "1048576") || strcmp(get(dir, "limit_hard"), "1048576"))
-			_exit(3);
-		_exit(limit_get(fd, &soft, &hard) || hard != MIB ? 4 : 0);
-	}
-	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(0, as_user(set_by_file));
 }
 
 TEST_HARNESS_MAIN

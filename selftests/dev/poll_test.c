@@ -4,7 +4,7 @@
  * pressure generation is told once to each open.  The shrinkers are called by way
  * of /proc/sys/vm/drop_caches, and by a memory cgroup.  Needs root.
  */
-#include "dev.h"
+#include "sysfs.h"
 #include <kselftest_harness.h>
 #include <poll.h>
 #include <stdatomic.h>
@@ -26,15 +26,12 @@ FIXTURE(heap) {
 
 FIXTURE_SETUP(heap)
 {
-	struct goheap_info i;
-
 	self->fd = dev_open();
 	self->arena = arena_map(self->fd, ARENA);
 	ASSERT_NE(MAP_FAILED, self->arena);
 	self->ctl = ctl_map(self->fd);
 	ASSERT_NE(MAP_FAILED, self->ctl);
-	ASSERT_EQ(0, info(self->fd, &i));
-	snprintf(self->dir, sizeof(self->dir), SYSFS "/%llu", (unsigned long long)i.heap_id);
+	ASSERT_EQ(0, heap_dir(self->fd, self->dir));
 }
 
 FIXTURE_TEARDOWN(heap)

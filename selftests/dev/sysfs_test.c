@@ -3,7 +3,7 @@
  * A heap in sysfs: that its files are there, tell what STATS tells, belong to
  * the heap's user, answer nobody who cannot see the process, and go with it.
  */
-#include "dev.h"
+#include "sysfs.h"
 #include <kselftest_harness.h>
 
 #define ARENA	(256 * MIB)
@@ -21,8 +21,7 @@ FIXTURE_SETUP(heap)
 	self->arena = arena_map(self->fd, ARENA);
 	ASSERT_NE(MAP_FAILED, self->arena);
 	ASSERT_EQ(0, info(self->fd, &self->info));
-	snprintf(self->dir, sizeof(self->dir), SYSFS "/%llu",
-		 (unsigned long long)self->info.heap_id);
+	ASSERT_EQ(0, heap_dir(self->fd, self->dir));
 	ASSERT_EQ(0, access(self->dir, F_OK));
 }
 
@@ -31,22 +30,6 @@ FIXTURE_TEARDOWN(heap)
 	close(self->fd);
 	munmap(self->arena, ARENA);
 	EXPECT_EQ(-1, access(self->dir, F_OK));
-}
-
-static char *read_in(const char *dir, const char *name)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return file_read(path);
-}
-
-static int write_in(const char *dir, const char *name, const char *text)
-{
-	char path[128];
-
-	snprintf(path, sizeof(path), "%s/%s", dir, name);
-	return file_write(path, text);
 }
 
 TEST_F(heap, who_and_where)
@@ -231,29 +214,18 @@ TEST_F(heap, another_user_reads_nothing)
 	EXPECT_EQ(0, reap(pid));
 }
 
+static int use_files(int fd, const char *dir)
+{
+	if (!read_in(dir, "pid") || atoi(read_in(dir, "pid")) != getpid())
+		return 1;
+	return write_in(dir, "scavenge", "all") ? 2 : 0;
+}
+
 TEST_F(heap, a_users_own_heap_is_readable_by_it)
 {
-	pid_t pid;
-
 	if (!is_root())
 		SKIP(return, "needs root");
-	pid = fork();
-	if (!pid) {
-		struct goheap_info i;
-		char dir[64];
-		int fd;
-
-		if (setgid(12345) || setuid(12345))
-			_exit(1);
-		fd = dev_open();
-		if (arena_map(fd, ARENA) == MAP_FAILED || info(fd, &i))
-			_exit(2);
-		snprintf(dir, sizeof(dir), SYSFS "/%llu", (unsigned long long)i.heap_id);
-		if (!read_in(dir, "pid") || atoi(read_in(dir, "pid")) != getpid())
-			_exit(3);
-		_exit(write_in(dir, "scavenge", "all") ? 4 : 0);
-	}
-	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(0, as_user(use_files));
 }
 
 /* Root in a container: may open the files, and gets nothing out of them. */
@@ -282,9 +254,8 @@ static int read_own_pid(int up, int down)
 	char dir[64], c;
 	int fd = dev_open();
 
-	if (arena_map(fd, ARENA) == MAP_FAILED || info(fd, &i))
+	if (arena_map(fd, ARENA) == MAP_FAILED || info(fd, &i) || heap_dir(fd, dir))
 		return 2;
-	snprintf(dir, sizeof(dir), SYSFS "/%llu", (unsigned long long)i.heap_id);
 	if (atoi(read_in(dir, "pid")) != 1)
 		return 3;
 	return write(up, &i, sizeof(i)) != sizeof(i) || read(down, &c, 1) != 1;
