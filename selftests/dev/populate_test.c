@@ -4,11 +4,9 @@
  * out, and that nothing that goes wrong with a page is an error of the command.  By
  * io_uring it is uring_test's.
  */
-#include "dev.h"
+#include "hold.h"
 #include <kselftest_harness.h>
-#include <linux/userfaultfd.h>
 #include <sys/resource.h>
-#include <sys/syscall.h>
 
 #define ARENA	(1 * GIB)
 #define HW	4096UL
@@ -423,20 +421,6 @@ TEST_F_TIMEOUT(heap, a_cgroup_that_is_too_small, 120)
 }
 
 /* ---- in the middle of it ------------------------------------------------------------------- */
-
-/* Faults on this wait, for a while or for ever. */
-static int hold(char *p, size_t bytes)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	reg.range.start = (uintptr_t)p;
-	reg.range.len = bytes;
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
-		return -1;
-	return fd;
-}
 
 static void *populate_thread(void *arg)
 {

@@ -25,10 +25,9 @@ TEST(uring)
 
 #else
 
+#include "hold.h"
 #include "ring.h"
 #include <dirent.h>
-#include <linux/userfaultfd.h>
-#include <sys/syscall.h>
 #include <sys/utsname.h>
 
 #define ARENA	(256 * MIB)
@@ -697,18 +696,11 @@ struct held {
 	struct goheap_scavenge *sc;	/* 64 of them */
 };
 
-static bool hold(struct held *h)
+static bool hold_arguments(struct held *h)
 {
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-
 	h->sc = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	h->uffd = syscall(SYS_userfaultfd, O_CLOEXEC);
-	if (h->uffd < 0 || h->sc == MAP_FAILED || ioctl(h->uffd, UFFDIO_API, &api))
-		return false;
-	reg.range.start = (uintptr_t)h->sc;
-	reg.range.len = 4096;
-	return !ioctl(h->uffd, UFFDIO_REGISTER, &reg);
+	h->uffd = h->sc == MAP_FAILED ? -1 : hold(h->sc, 4096);
+	return h->uffd >= 0;
 }
 
 static void give(struct held *h)
@@ -721,20 +713,7 @@ static void give(struct held *h)
 	ioctl(h->uffd, UFFDIO_COPY, &copy);
 }
 
-/* Pages of the arena that are held back: who submits goes on, and the worker waits. */
-static int hold_arena(char *arena, size_t bytes)
-{
-	struct uffdio_api api = { .api = UFFD_API };
-	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
-	int fd = syscall(SYS_userfaultfd, O_CLOEXEC);
-
-	reg.range.start = (uintptr_t)arena;
-	reg.range.len = bytes;
-	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg))
-		return -1;
-	return fd;
-}
-
+/* Of spans whose pages are held back: who submits goes on, and the worker waits. */
 static bool submit_populate(struct io_uring *ring, int fd, struct goheap_span *s,
 			    struct goheap_span_vec *v, int held)
 {
@@ -752,7 +731,7 @@ static bool submit_populate(struct io_uring *ring, int fd, struct goheap_span *s
 TEST_F(ring, the_process_goes_on_while_pages_come)
 {
 	struct uffdio_range range = { .len = 64 * PAGE };
-	int held = hold_arena(self->arena, 64 * PAGE);
+	int held = hold(self->arena, 64 * PAGE);
 	struct goheap_span_vec v;
 	struct goheap_span s;
 	uint64_t data = 0;
@@ -803,7 +782,7 @@ static bool refs_become(long long want)
 
 #define NEED_HOLD(h)								\
 do {										\
-	if (!hold(h))								\
+	if (!hold_arguments(h))								\
 		SKIP(return, "no userfaultfd for the kernel's accesses (needs root)"); \
 } while (0)
 
@@ -897,7 +876,7 @@ static void end_in_flight(enum how how, bool held, unsigned int after_us)
 	if (arena_map(fd, ARENA) == MAP_FAILED || io_uring_queue_init(NR, &ring, 0))
 		_exit(90);
 	memset(span_new(fd, 1024), 1, 1024 * PAGE);
-	if (held && (!hold(&h) || !submit_held(&ring, fd, &h)))
+	if (held && (!hold_arguments(&h) || !submit_held(&ring, fd, &h)))
 		_exit(91);
 	if (!held) {
 		for (int i = 0; i < NR; i++)
@@ -943,7 +922,7 @@ static void end_populating(bool killed)
 	struct io_uring ring;
 	int fd = dev_open();
 	char *arena = arena_map(fd, ARENA);
-	int held = hold_arena(arena, 64 * PAGE);
+	int held = hold(arena, 64 * PAGE);
 
 	if (held < 0 || io_uring_queue_init(NR, &ring, 0) ||
 	    !submit_populate(&ring, fd, &s, &v, held))
