@@ -16,6 +16,9 @@
 #include <dev.h>
 #include <kselftest_harness.h>
 
+#define DEFAULT_SECONDS	60
+#include "seconds.h"
+
 #define ARENA		(64 * MIB)
 #define BLOCK		(2 * MIB)
 #define BLOCKS		4
@@ -28,7 +31,6 @@
 #define MADV_COLLAPSE	25
 #endif
 
-static int seconds = 60;
 static volatile bool stop;
 static int heap;
 static char *arena;
@@ -291,16 +293,6 @@ TEST_F_TIMEOUT(thp, collapse_against_release_and_fork, 3600)
 	stop_all();
 	TH_LOG("%u children", n);
 	expect_all(_metadata, self);
-}
-
-static __attribute__((constructor)) void how_long(int argc, char **argv)
-{
-	const char *s = getenv("GOHEAP_SECONDS");
-
-	if (argc > 1)
-		seconds = atoi(argv[1]);
-	else if (s)
-		seconds = atoi(s);
 }
 
 TEST_HARNESS_MAIN

@@ -7,15 +7,11 @@
 #include <dev.h>
 #include <kselftest_harness.h>
 
+#define DEFAULT_SECONDS	10
+#include "seconds.h"
+
 #define ARENA	(256 * MIB)
 #define SPANS	64
-
-static int seconds(void)
-{
-	const char *s = getenv("GOHEAP_SECONDS");
-
-	return s ? atoi(s) : 10;
-}
 
 static volatile bool stop;
 
@@ -99,7 +95,7 @@ static int storm_child(const char *kept, uint64_t seed)
 TEST_F_TIMEOUT(procs, fork_storm, 250)
 {
 	struct churner c[2];
-	uint64_t end = now_ms() + seconds() * 1000ULL;
+	uint64_t end = now_ms() + seconds * 1000ULL;
 	int fd = dev_open();
 	char *arena = arena_map(fd, ARENA), *kept;
 	pid_t pid[4] = {};
@@ -148,7 +144,7 @@ static void doomed(uint64_t seed)
 
 TEST_F_TIMEOUT(procs, killed_in_the_middle, 250)
 {
-	uint64_t end = now_ms() + seconds() * 1000ULL, seed = 1;
+	uint64_t end = now_ms() + seconds * 1000ULL, seed = 1;
 	pid_t pid[6] = {};
 	unsigned int n = 0;
 
@@ -177,7 +173,7 @@ TEST_F_TIMEOUT(procs, killed_in_the_middle, 250)
 /* Killed while a thread waits in SCAVENGE and others allocate, with a child about. */
 TEST_F_TIMEOUT(procs, killed_with_children, 250)
 {
-	uint64_t end = now_ms() + seconds() * 500ULL;
+	uint64_t end = now_ms() + seconds * 500ULL;
 	unsigned int n = 0;
 
 	while (now_ms() < end) {

@@ -17,6 +17,9 @@
 #include <dev.h>
 #include <kselftest_harness.h>
 
+#define DEFAULT_SECONDS	10
+#include "seconds.h"
+
 #define THP		"/sys/kernel/mm/transparent_hugepage"
 #define KHUGEPAGED	THP "/khugepaged"
 #define ARENA		(576 * MIB)
@@ -28,7 +31,6 @@
 #define KEEP_EACH	5
 #define ALLOWED		PARAMS "/khugepaged"
 
-static int seconds = 10;
 
 static bool can_set(void)
 {
@@ -240,16 +242,6 @@ TEST_F_TIMEOUT(full_speed, unless_khugepaged_is_allowed, 1200)
 	ASSERT_EQ(0, refill(&r));
 	show(_metadata, "arena that khugepaged may have", &r);
 	EXPECT_GT(r.end, r.released * 3 / 2);
-}
-
-static __attribute__((constructor)) void how_long(int argc, char **argv)
-{
-	const char *s = getenv("GOHEAP_SECONDS");
-
-	if (argc > 1)
-		seconds = atoi(argv[1]);
-	else if (s)
-		seconds = atoi(s);
 }
 
 TEST_HARNESS_MAIN

@@ -7,6 +7,9 @@
 #include <dev.h>
 #include <kselftest_harness.h>
 
+#define DEFAULT_SECONDS	10
+#include "seconds.h"
+
 #define ARENA		(2 * GIB)
 #define THREADS		4
 #define SLOTS		256
@@ -162,7 +165,6 @@ FIXTURE_TEARDOWN(heap)
 
 TEST_F_TIMEOUT(heap, all_commands_at_once, 250)
 {
-	const char *seconds = getenv("GOHEAP_SECONDS");
 	static struct worker w[THREADS];
 	struct goheap_stats st;
 	struct goheap_scavenge sc;
@@ -176,7 +178,7 @@ TEST_F_TIMEOUT(heap, all_commands_at_once, 250)
 		ASSERT_EQ(0, pthread_create(&w[i].thread, NULL, work, &w[i]));
 	}
 	ASSERT_EQ(0, pthread_create(&presser, NULL, squeeze, NULL));
-	sleep(seconds ? atoi(seconds) : 10);
+	sleep(seconds);
 	stop = true;
 	pthread_join(presser, NULL);
 	for (int i = 0; i < THREADS; i++) {
