@@ -184,9 +184,10 @@ static int reach(struct device_heap *d, int lost_fd)
 
 /*
  * A command to the heap, with an argument of bytes that is as it was if the
- * command has to be given again.  What the kernel answered, -ESTALE or -ENOLINK.
+ * command has to be given again.  What the kernel answered, -ESTALE or -ENOLINK;
+ * *by is the descriptor that it was given to last.
  */
-static long command(struct device_heap *d, unsigned long cmd, void *arg, size_t bytes)
+static long command_by(struct device_heap *d, int *by, unsigned long cmd, void *arg, size_t bytes)
 {
 	unsigned char saved[sizeof(struct goheap_stats)];
 	long ret = -ENOLINK;
@@ -195,6 +196,7 @@ static long command(struct device_heap *d, unsigned long cmd, void *arg, size_t 
 	for (int tries = 0; tries < REACH_TRIES; tries++) {
 		int fd = __atomic_load_n(&d->fd, __ATOMIC_ACQUIRE);
 
+		*by = fd;
 		ret = dev_ioctl(fd, cmd, arg);
 		if (ghu_likely(!ret) || is_ours(d, fd))
 			return ret;
@@ -204,6 +206,13 @@ static long command(struct device_heap *d, unsigned long cmd, void *arg, size_t 
 		memcpy(arg, saved, bytes);
 	}
 	return -ENOLINK;
+}
+
+static long command(struct device_heap *d, unsigned long cmd, void *arg, size_t bytes)
+{
+	int by;
+
+	return command_by(d, &by, cmd, arg, bytes);
 }
 
 /* ---- spans ---- */
@@ -223,10 +232,9 @@ static int why_none(struct device_heap *d, long err)
 	return is_limited(d) ? -ENOMEM : -ENOSPC;
 }
 
-int ghu_device_wrong_heap(struct device_heap *d, struct goheap_span_vec *v)
+int ghu_device_wrong_heap(struct device_heap *d, int fd, struct goheap_span_vec *v)
 {
 	struct goheap_span *spans = (struct goheap_span *)(uintptr_t)v->spans;
-	int fd = __atomic_load_n(&d->fd, __ATOMIC_ACQUIRE);
 
 	for (unsigned int i = 0; i < v->done; i++) {
 		spans[i].flags = 0;
@@ -270,12 +278,13 @@ static int fetch(struct device_heap *d, const struct ghu_request *req, struct gh
 {
 	struct goheap_span spans[GHU_SPANCACHE_BATCH];
 	struct goheap_span_vec v = ghu_device_vec(req, spans, nr);
-	long ret = command(d, GOHEAP_SPAN_ALLOC, &v, sizeof(v));
+	int fd;
+	long ret = command_by(d, &fd, GOHEAP_SPAN_ALLOC, &v, sizeof(v));
 
 	if (!v.done)
 		return why_none(d, ret);
 	if (!ghu_arena_has(&d->heap.arena, spans[0].addr)) {
-		ret = ghu_device_wrong_heap(d, &v);
+		ret = ghu_device_wrong_heap(d, fd, &v);
 		return ret ? (int)ret : fetch(d, req, runs, nr);
 	}
 	ghu_device_runs(spans, v.done, runs);

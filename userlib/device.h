@@ -21,8 +21,8 @@ struct device_heap {
 struct goheap_span_vec ghu_device_vec(const struct ghu_request *req, struct goheap_span *spans,
 				      unsigned int nr);
 void ghu_device_runs(const struct goheap_span *spans, unsigned int nr, struct ghu_run *runs);
-/* The heap that answered was not this one: gives it its spans back, and finds ours again. */
-int ghu_device_wrong_heap(struct device_heap *d, struct goheap_span_vec *v);
+/* The heap that answered by fd was not this one: gives it its spans back, and finds ours. */
+int ghu_device_wrong_heap(struct device_heap *d, int fd, struct goheap_span_vec *v);
 /* Up to nr runs that are here, of as many as were asked for; and asks for the next ones. */
 unsigned int ghu_ahead_get(struct device_heap *d, const struct ghu_request *req,
 			   struct ghu_run *runs, unsigned int nr);

@@ -26,6 +26,7 @@ struct ahead {
 	enum ahead_state state;
 	unsigned int taken;		/* spans that were handed out, the first ones */
 	struct device_heap *d;
+	int fd;				/* that was asked; d may have another since */
 	size_t npages;
 	struct goheap_span_vec v;	/* the kernel's while it is COMING, as are the spans */
 	struct goheap_span spans[GHU_SPANCACHE_AHEAD];
@@ -40,7 +41,7 @@ static void finish_locked(struct ahead *a)
 	a->state = a->v.done ? AHEAD_HERE : AHEAD_NONE;
 	a->taken = 0;
 	if (a->v.done && !ghu_arena_has(&a->d->heap.arena, a->spans[0].addr)) {
-		ghu_device_wrong_heap(a->d, &a->v);
+		ghu_device_wrong_heap(a->d, a->fd, &a->v);
 		a->state = AHEAD_NONE;
 	}
 }
@@ -90,11 +91,11 @@ static void ask_locked(struct ahead *a, struct device_heap *d, const struct ghu_
 
 	memcpy(payload, &u, sizeof(payload));
 	a->d = d;
+	a->fd = __atomic_load_n(&d->fd, __ATOMIC_ACQUIRE);
 	a->npages = req->npages;
 	a->v = ghu_device_vec(req, a->spans, nr);
 	a->v.flags = GOHEAP_VEC_POPULATE;
-	if (ghu_ring_submit(__atomic_load_n(&d->fd, __ATOMIC_ACQUIRE), GOHEAP_SPAN_ALLOC, payload,
-			    (unsigned int)(a - aheads)))
+	if (ghu_ring_submit(a->fd, GOHEAP_SPAN_ALLOC, payload, (unsigned int)(a - aheads)))
 		a->state = AHEAD_COMING;
 }
 
