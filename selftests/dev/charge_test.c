@@ -5,7 +5,7 @@
  * uapi/ABI/dev-goheap says; all of it comes back; and where the cgroup has no more,
  * the process is refused, and none is killed.  Needs root.
  */
-#include "dev.h"
+#include "tracing.h"
 #include <sys/resource.h>
 #include <kselftest_harness.h>
 
@@ -144,6 +144,36 @@ static void bystander(int up)
 	pause();
 }
 
+/* The kernel's tables, by heap and by user, grow for so many of a user that had none. */
+#define TABLE_HEAPS	70
+#define TABLE_USER	1234567890
+
+static void have_tables(void)
+{
+	if (setgid(USER) || setuid(TABLE_USER))
+		_exit(1);
+	for (int i = 0; i < TABLE_HEAPS; i++)
+		if (arena_map(dev_open(), ARENA) == MAP_FAILED)
+			_exit(2);
+	_exit(0);
+}
+
+/* Nodes of tables that were allocated, as traced, and of them those that nobody pays for. */
+static void count_nodes(int *nodes, int *unpaid)
+{
+	FILE *f = trace_lines();
+	char line[512];
+
+	*nodes = *unpaid = 0;
+	while (f && fgets(line, sizeof(line), f))
+		if (strstr(line, "call_site=xas_") || strstr(line, "call_site=__xas_")) {
+			++*nodes;
+			*unpaid += !strstr(line, "_ACCOUNT");
+		}
+	if (f)
+		fclose(f);
+}
+
 /* ---- the tests ------------------------------------------------------------------ */
 
 FIXTURE(cgroup) {
@@ -241,6 +271,35 @@ TEST_F_TIMEOUT(cgroup, heaps_are_paid_for, 240)
 	EXPECT_LE(after.charged - before.charged, (long)NOISE);
 	if (slabs_are_plain())
 		EXPECT_LE(after.slab - before.slab, (long)(2 * NOISE));
+}
+
+/* Too little to see it in the sums. */
+TEST(tables_of_heaps_are_paid_for)
+{
+	int go[2], nodes, unpaid;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(0, pipe(go));
+	pid = fork();
+	if (!pid) {
+		if (read(go[0], &c, 1) == 1)
+			have_tables();
+		_exit(3);
+	}
+	if (!trace_begin(pid, "kmem/kmem_cache_alloc")) {
+		kill(pid, SIGKILL);
+		reap(pid);
+		SKIP(return, "needs tracefs with the event kmem_cache_alloc");
+	}
+	EXPECT_EQ(1, write(go[1], "x", 1));
+	EXPECT_EQ(0, reap(pid));
+	count_nodes(&nodes, &unpaid);
+	trace_end();
+	TH_LOG("%d nodes", nodes);
+	/* One by heap, and some by user. */
+	EXPECT_GE(nodes, 2);
+	EXPECT_EQ(0, unpaid);
 }
 
 TEST_F_TIMEOUT(cgroup, spans_are_paid_for, 120)
