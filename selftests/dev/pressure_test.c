@@ -4,7 +4,7 @@
  * it.  The shrinkers are called by way of /proc/sys/vm/drop_caches, and by a
  * memory cgroup that is too small.  Needs root.
  */
-#include "dev.h"
+#include "tracing.h"
 #include <kselftest_harness.h>
 
 NEED(is_root, "needs root");
@@ -117,6 +117,81 @@ TEST_F(heap, all_heaps_are_reached)
 		EXPECT_EQ(4 * MIB, st.scav_pressure_bytes);
 		close(fd[i]);
 	}
+}
+
+#define PIECE	(64 * 1024UL)
+
+/* A heap with so much idle, in pieces among what is in use; its descriptor, or -1. */
+static int heap_with_pieces(size_t bytes)
+{
+	int fd = dev_open(), nr = 2 * bytes / PIECE;
+	char *p[nr];
+
+	if (arena_map(fd, ARENA) == MAP_FAILED)
+		return -1;
+	for (int i = 0; i < nr; i++) {
+		p[i] = span_new(fd, PIECE / PAGE);
+		if (!p[i])
+			return -1;
+		memset(p[i], 1, PIECE);
+	}
+	for (int i = 0; i < nr; i += 2)
+		if (span_free(fd, p[i], 0))
+			return -1;
+	return fd;
+}
+
+/* Of scans, as traced, each of which tells all heaps first: how much the greediest released... */
+struct scans {
+	uint64_t most;
+	int shared;		/* ... and how many took from two heaps */
+};
+
+static struct scans scans_traced(void)
+{
+	struct scans scans = {};
+	FILE *f = trace_lines();
+	unsigned int id, last = 0;
+	uint64_t sum = 0;
+	char line[512];
+
+	while (f && fgets(line, sizeof(line), f)) {
+		char *p = strstr(line, "goheap_scavenge: ");
+		unsigned long long bytes;
+
+		if (strstr(line, "goheap_pressure: "))
+			sum = last = 0;
+		if (!p || sscanf(p, "%*s heap=%u cause=pressure bytes=%llu", &id, &bytes) != 2)
+			continue;
+		sum += bytes;
+		scans.most = sum > scans.most ? sum : scans.most;
+		scans.shared += last && id != last;
+		last = id;
+	}
+	if (f)
+		fclose(f);
+	return scans;
+}
+
+/*
+ * What is asked for, and at most one run more, however many heaps it is taken from.  Both
+ * use whole blocks of 2 MiB, or what lies behind would go with the last and count too.
+ */
+TEST(a_scan_takes_no_more_than_is_asked_for)
+{
+	int few = heap_with_pieces(BATCH / 2), many = heap_with_pieces(4 * BATCH);
+	struct scans scans;
+
+	ASSERT_GE(few, 0);
+	ASSERT_GE(many, 0);
+	if (!trace_begin(getpid(), "goheap"))
+		SKIP(return, "needs tracefs");
+	EXPECT_EQ(0, file_write(DROP, "2"));
+	scans = scans_traced();
+	trace_end();
+	EXPECT_GE(scans.shared, 1);
+	EXPECT_GE(scans.most, BATCH);
+	EXPECT_LE(scans.most, BATCH + PIECE);
 }
 
 TEST_F(heap, a_forked_child_is_respected)
