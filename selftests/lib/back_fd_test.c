@@ -4,15 +4,11 @@
  * heap, and go on allocating from it.  Linked with libgoheap.a; skipped on the
  * embedded backend, which has no descriptor.
  */
-#include <sys/ioctl.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <linux/goheap.h>
 #include "../../userlib/backend.h"
-#include "back_test.h"
+#include "back_device.h"
 
-#define DEVICE	"/dev/goheap"
 #define OBJECTS	400
 
 static unsigned char *objects[OBJECTS];
@@ -51,27 +47,10 @@ static int replace_all(void)
 	return check_all();
 }
 
-static bool is_device(int fd)
-{
-	struct stat dev, st;
-
-	return !stat(DEVICE, &dev) && !fstat(fd, &st) && S_ISCHR(st.st_mode) &&
-	       st.st_rdev == dev.st_rdev;
-}
-
 /* The descriptor of the heap that holds objects[0], or -1. */
 static int heap_fd(void)
 {
-	uintptr_t addr = (uintptr_t)objects[0];
-
-	for (int fd = 3; fd < 2048; fd++) {
-		struct goheap_info info = { .size = sizeof(info) };
-
-		if (is_device(fd) && !ioctl(fd, GOHEAP_INFO, &info) &&
-		    addr - info.arena_start < info.arena_bytes)
-			return fd;
-	}
-	return -1;
+	return t_heap_fd(objects[0]);
 }
 
 static int begin(void)
@@ -93,12 +72,21 @@ static int same_heap(uintptr_t old)
 	return T_PASS;
 }
 
-/* High, so as to be out of the way, and gone after exec. */
 static int placed_high(void)
 {
 	T_SUB(begin());
-	T(heap_fd() >= 256);
-	T(fcntl(heap_fd(), F_GETFD) & FD_CLOEXEC);
+	return t_placed_high(heap_fd());
+}
+
+/* Which it would have with GOHEAPDEBUG=uring=1. */
+static int no_ring(void)
+{
+	T_SUB(begin());
+	for (int i = 0; i < 200; i++) {
+		objects[i] = malloc(8192);
+		T(objects[i]);
+	}
+	T_EQ(t_ring_fd(), -1);
 	return T_PASS;
 }
 
@@ -181,7 +169,7 @@ static int empty_heap_on_our_number(void)
 
 	T_SUB(begin());
 	old = (uintptr_t)objects[0];
-	fd = open(DEVICE, O_RDWR);
+	fd = open(T_DEVICE, O_RDWR);
 	T(fd >= 0);
 	T(dup2(fd, heap_fd()) >= 0);
 	T_SUB(replace_all());
@@ -191,15 +179,13 @@ static int empty_heap_on_our_number(void)
 /* A heap of the program's own: calls succeed there, and must be undone. */
 static int own_heap_on_our_number(void)
 {
-	struct goheap_stats st = { .size = sizeof(st) };
 	uintptr_t old;
 	int fd;
 
 	T_SUB(begin());
 	old = (uintptr_t)objects[0];
-	fd = open(DEVICE, O_RDWR);
+	fd = t_own_heap();
 	T(fd >= 0);
-	T(mmap(NULL, 256 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd, 0) != MAP_FAILED);
 	T(dup2(fd, heap_fd()) >= 0);
 	for (int i = 0; i < 200; i++) {
 		void *p = malloc(300000 + 8192 * i);
@@ -208,8 +194,7 @@ static int own_heap_on_our_number(void)
 		memset(p, 1, 300000);
 	}
 	T_SUB(replace_all());
-	T_EQ(ioctl(fd, GOHEAP_STATS, &st), 0);
-	T_EQ(st.nr_spans, 0);
+	T_EQ(t_spans(fd), 0);
 	return same_heap(old);
 }
 
@@ -314,6 +299,7 @@ static int standard_descriptors_closed(void)
 
 static const struct t_case cases[] = {
 	{ "descriptor is high and closed on exec", placed_high },
+	{ "no other descriptor, of a ring", no_ring },
 	{ "every descriptor closed", closes_all },
 	{ "a file on our number", file_on_our_number },
 	{ "other things on our number", others_on_our_number },

@@ -2,22 +2,24 @@
 /*
  * GOHEAPDEBUG=uring=1: that spans do come ahead with their pages, and that nothing is
  * lost or different when the program closes the ring, puts a file of its own in its
- * place, forks, or may not use io_uring.  Skipped on the embedded backend, which has
- * no use for a ring.
+ * place, or another heap in that of the heap, forks, or may not use io_uring.  Skipped
+ * on the embedded backend, which has no use for a ring.
  */
 #define _GNU_SOURCE
 #include <limits.h>
 #include <linux/filter.h>
-#include <linux/goheap.h>
+#include <linux/io_uring.h>
 #include <linux/seccomp.h>
+#include <linux/userfaultfd.h>
+#include <malloc.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "../../userlib/backend.h"
 #include "../../userlib/include/goheap.h"
-#include "back_test.h"
+#include "back_device.h"
 
 #if __has_include(<liburing.h>)
 #define HAS_LIBURING	true
@@ -32,23 +34,18 @@ static unsigned char *objects[OBJECTS];
 
 /* ---- looks ---- */
 
-/* The descriptor of the library's ring, or -1. */
-static int ring_fd(void)
+/* Mappings of rings, the library's or others. */
+static int ring_mappings(void)
 {
-	char path[64], target[64];
+	FILE *f = fopen("/proc/self/maps", "r");
+	char line[512];
+	int nr = 0;
 
-	for (int fd = 0; fd < 2048; fd++) {
-		ssize_t n;
-
-		snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-		n = readlink(path, target, sizeof(target) - 1);
-		if (n <= 0)
-			continue;
-		target[n] = 0;
-		if (!strcmp(target, "anon_inode:[io_uring]"))
-			return fd;
-	}
-	return -1;
+	while (f && fgets(line, sizeof(line), f))
+		nr += strstr(line, "anon_inode:[io_uring]") != NULL;
+	if (f)
+		fclose(f);
+	return nr;
 }
 
 static bool resident(const void *p)
@@ -58,22 +55,7 @@ static bool resident(const void *p)
 	return !mincore((void *)((uintptr_t)p & ~4095ul), 1, &yes) && yes & 1;
 }
 
-/* Spans in use of the heap that holds p; descriptors are tried, as the program knows none. */
-static long long spans(const void *p)
-{
-	for (int fd = 3; fd < 2048; fd++) {
-		struct goheap_info info = { .size = sizeof(info) };
-		struct goheap_stats st = { .size = sizeof(st) };
-
-		if (!ioctl(fd, GOHEAP_INFO, &info) &&
-		    (uintptr_t)p - info.arena_start < info.arena_bytes &&
-		    !ioctl(fd, GOHEAP_STATS, &st))
-			return st.nr_spans;
-	}
-	return -1;
-}
-
-/* The same, when nothing is kept for later nor on its way any more. */
+/* Spans in use of the heap that holds p, when none is kept for later nor on its way any more. */
 static long long settled(const void *p)
 {
 	long long nr = -1, last;
@@ -83,20 +65,21 @@ static long long settled(const void *p)
 		goheap_flush();
 		ghu_backend_scavenge(SIZE_MAX);
 		usleep(20000);
-		nr = spans(p);
+		nr = t_spans(t_heap_fd(p));
 	}
 	return nr;
 }
 
 /* ---- use ---- */
 
-/* Fills the heap, a span for each object; how many came with pages, that nobody touched. */
-static int make_all(void)
+/* A span for each of the objects from one to another; how many came with untouched pages. */
+static int make_some(int from, int to)
 {
 	int nr = 0;
 
-	for (int i = 0; i < OBJECTS; i++) {
-		objects[i] = malloc(BYTES);
+	for (int i = from; i < to; i++) {
+		/* Of two lengths, so that one may be on its way while another is asked for. */
+		objects[i] = malloc(BYTES * (1 + i % 2));
 		if (!objects[i])
 			return -1;
 		nr += resident(objects[i]);
@@ -106,6 +89,11 @@ static int make_all(void)
 			usleep(1000);
 	}
 	return nr;
+}
+
+static int make_all(void)
+{
+	return make_some(0, OBJECTS);
 }
 
 static int check_all(void)
@@ -131,6 +119,46 @@ static int replace_all(void)
 	return check_all();
 }
 
+#define LIVES	600
+
+static size_t length_of(int i)
+{
+	return BYTES * (1 + i % 4);
+}
+
+/* Objects of four lengths that come and go; NULL, or what is wrong. */
+static void *life(void *arg)
+{
+	unsigned char *p[LIVES];
+
+	for (int round = 0; round < 8; round++) {
+		for (int i = 0; i < LIVES; i++) {
+			p[i] = malloc(length_of(i));
+			if (!p[i])
+				return "no memory";
+			p[i][0] = p[i][length_of(i) - 1] = i % 251 + 1;
+		}
+		for (int i = 0; i < LIVES; i++) {
+			if (p[i][0] != i % 251 + 1 || p[i][length_of(i) - 1] != i % 251 + 1)
+				return "lost";
+			free(p[i]);
+		}
+	}
+	return NULL;
+}
+
+static unsigned char *more[OBJECTS];
+
+/* Objects of two lengths by turns, which are not touched. */
+static int have_more(int from, int to)
+{
+	for (int i = from; i < to; i++) {
+		more[i] = malloc(BYTES * (1 + i % 2));
+		T(more[i]);
+	}
+	return T_PASS;
+}
+
 /* The option is for the first malloc(), and huge pages would be there for all. */
 static int begin(void)
 {
@@ -144,7 +172,7 @@ static int begin_with_ring(void)
 {
 	T_SUB(begin());
 	T(make_all() >= 0);
-	return ring_fd() < 0 ? T_SKIP : T_PASS;
+	return t_ring_fd() < 0 ? T_SKIP : T_PASS;
 }
 
 /* ---- cases ---- */
@@ -156,11 +184,24 @@ static int come_ahead(void)
 	T_SUB(begin());
 	nr = make_all();
 	T(nr >= 0);
-	if (ring_fd() < 0)
+	if (t_ring_fd() < 0)
 		return T_SKIP;
 	printf("# %d of %d objects had pages\n", nr, OBJECTS);
 	T(nr >= OBJECTS / 20);
 	return check_all();
+}
+
+/* A program that needs a span now and then has nothing of it. */
+static int not_for_few(void)
+{
+	T_SUB(begin());
+	for (int i = 0; i < 20; i++) {
+		objects[i] = malloc(BYTES * (1 + i % 3));
+		T(objects[i]);
+		usleep(1000);
+	}
+	T_EQ(t_ring_fd(), -1);
+	return T_PASS;
 }
 
 static int zeroed(void)
@@ -180,53 +221,66 @@ static int zeroed(void)
 	return T_PASS;
 }
 
-static int placed_high(void)
+/* Spans that are there at pages are not for who wants them at more. */
+static int aligned(void)
 {
+	/* Volatile, or the compiler takes for granted what is declared of memalign(). */
+	volatile uintptr_t at;
+
 	T_SUB(begin_with_ring());
-	T(ring_fd() >= 256);
-	T(fcntl(ring_fd(), F_GETFD) & FD_CLOEXEC);
+	for (int i = 0; i < 30; i++) {
+		T_SUB(have_more(0, 100));
+		usleep(5000);
+		at = (uintptr_t)memalign(256 * BYTES, BYTES * (1 + i % 2));
+		T(at);
+		T_EQ(at % (256 * BYTES), 0);
+	}
 	return T_PASS;
 }
 
-/* Nothing is in use in the end that was not before. */
+static int placed_high(void)
+{
+	T_SUB(begin_with_ring());
+	return t_placed_high(t_ring_fd());
+}
+
+/* Nothing is in use in the end but what the program has. */
 static int none_lost(void)
 {
-	long long before;
 	void *p;
 
 	T_SUB(begin_with_ring());
 	p = objects[OBJECTS - 1];
-	before = settled(p);
-	T(before >= OBJECTS);
+	T_EQ(settled(p), OBJECTS);
 	for (int i = 0; i < 5; i++)
 		T_SUB(replace_all());
 	free_all();
-	T(settled(p) <= before - OBJECTS);
+	T_EQ(settled(p), 0);
 	return T_PASS;
 }
 
 /* All descriptors; and the ring alone, with requests on their way. */
 static int closes(bool all)
 {
-	long long before;
 	void *p;
+	int fd;
 
 	T_SUB(begin_with_ring());
 	p = objects[OBJECTS - 1];
-	before = settled(p);
 	for (int i = 0; i < 5; i++) {
 		T_SUB(replace_all());
-		T_EQ(syscall(SYS_close_range, all ? 3 : ring_fd(), all ? ~0U : ring_fd(), 0), 0);
+		fd = t_ring_fd();
+		T_EQ(syscall(SYS_close_range, all ? 3 : fd, all ? ~0U : fd, 0), 0);
 		T_SUB(replace_all());
-		if (ring_fd() < 0)
+		if (t_ring_fd() < 0)
 			break;
 	}
 	/* Given up, and no other was made. */
-	T_EQ(ring_fd(), -1);
+	T_EQ(t_ring_fd(), -1);
 	T_SUB(replace_all());
-	T_EQ(ring_fd(), -1);
+	T_EQ(t_ring_fd(), -1);
 	free_all();
-	T(settled(p) <= before - OBJECTS);
+	T_EQ(settled(p), 0);
 	return T_PASS;
 }
 
@@ -240,17 +294,103 @@ static int closes_ring(void)
 	return closes(false);
 }
 
+/* Holds back the pages of an arena that were never used: who populates them waits. */
+static int hold_pages(const void *p)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register reg = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct goheap_info info = { .size = sizeof(info) };
+	struct goheap_stats st = { .size = sizeof(st) };
+	int heap = t_heap_fd(p), fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0 || ioctl(heap, GOHEAP_INFO, &info) || ioctl(heap, GOHEAP_STATS, &st))
+		return -1;
+	reg.range.start = info.arena_start + st.heap_sys;
+	reg.range.len = 64 << 20;
+	return ioctl(fd, UFFDIO_API, &api) || ioctl(fd, UFFDIO_REGISTER, &reg) ? -1 : fd;
+}
+
+/* The next page that somebody waits for, or 0 when nobody comes any more. */
+static uint64_t awaited(int uffd)
+{
+	struct pollfd p = { .fd = uffd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	if (poll(&p, 1, 200) != 1 || read(uffd, &msg, sizeof(msg)) != sizeof(msg))
+		return 0;
+	return msg.arg.pagefault.address & ~4095ul;
+}
+
+/* One length asks, and finds the ring closed, while what the other asked for is on its way. */
+static int closes_meanwhile(void)
+{
+	uint64_t page = 0, other = 0;
+	int uffd, nr;
+
+	T_SUB(begin_with_ring());
+	uffd = hold_pages(objects[0]);
+	if (uffd < 0)
+		return T_SKIP;
+	for (nr = 0; nr < OBJECTS - 200 && !other; nr += 50) {
+		T_SUB(have_more(nr, nr + 50));
+		if (!page)
+			page = awaited(uffd);
+		if (page)
+			other = awaited(uffd);
+		/* Who waits may be disturbed, and wait again. */
+		if (other == page)
+			other = 0;
+	}
+	T(other);
+	T_EQ(close(t_ring_fd()), 0);
+	/* All but the other go on. */
+	for (; page; page = awaited(uffd)) {
+		struct uffdio_range range = { page, 4096 };
+
+		if (page != other)
+			T_EQ(ioctl(uffd, UFFDIO_UNREGISTER, &range), 0);
+	}
+	T_SUB(have_more(nr, nr + 200));
+	close(uffd);
+	for (int i = 0; i < nr + 200; i++)
+		free(more[i]);
+	free_all();
+	T_EQ(settled(objects[0]), 0);
+	return T_PASS;
+}
+
 static int open_file(void)
 {
 	return open("/dev/null", O_RDWR);
 }
 
-/* A ring of the program's own, empty. */
+#define QUEUED	8
+
+/* How many of the requests that the program queued were taken by the kernel. */
+static const unsigned int *taken;
+
+/* A ring of the program's own, with requests to do nothing, which it has not handed in yet. */
 static int open_ring(void)
 {
-	char params[120] = {};
+	struct io_uring_params params = {};
+	unsigned int *slots, *tail;
+	int fd = (int)syscall(SYS_io_uring_setup, QUEUED, &params);
+	char *sq;
 
-	return (int)syscall(SYS_io_uring_setup, 4, params);
+	if (fd < 0)
+		return fd;
+	/* Entries that are zero are such requests. */
+	sq = mmap(NULL, params.sq_off.array + QUEUED * sizeof(*slots), PROT_READ | PROT_WRITE,
+		  MAP_SHARED, fd, IORING_OFF_SQ_RING);
+	if (sq == MAP_FAILED)
+		return -1;
+	slots = (unsigned int *)(sq + params.sq_off.array);
+	for (unsigned int i = 0; i < QUEUED; i++)
+		slots[i] = i;
+	tail = (unsigned int *)(sq + params.sq_off.tail);
+	__atomic_store_n(tail, QUEUED, __ATOMIC_RELEASE);
+	taken = (unsigned int *)(sq + params.sq_off.head);
+	return fd;
 }
 
 /* The number leads to something else; it must stay open, and be left alone. */
@@ -259,12 +399,13 @@ static int replaced_by(int (*open_one)(void))
 	int fd, mine;
 
 	T_SUB(begin_with_ring());
-	fd = ring_fd();
+	fd = t_ring_fd();
 	mine = open_one();
 	T(mine >= 0);
 	T_EQ(dup2(mine, fd), fd);
 	for (int i = 0; i < 3; i++)
 		T_SUB(replace_all());
+	T(!life(NULL));
 	T(fcntl(fd, F_GETFD) >= 0);
 	return T_PASS;
 }
@@ -274,9 +415,36 @@ static int replaced_by_file(void)
 	return replaced_by(open_file);
 }
 
+/* That it is another's shows in the answer to the first request, and there is no second. */
 static int replaced_by_ring(void)
 {
-	return replaced_by(open_ring);
+	T_SUB(replaced_by(open_ring));
+	T(__atomic_load_n(taken, __ATOMIC_ACQUIRE) <= 1);
+	return T_PASS;
+}
+
+/* A heap of the program's own, where the library's was: it answers, and gets its spans back. */
+static int heap_replaced(void)
+{
+	int fd, mine;
+
+	T_SUB(begin_with_ring());
+	mine = t_own_heap();
+	T(mine >= 0);
+	for (int i = 0; i < 10; i++) {
+		free_all();
+		T(make_some(0, OBJECTS / 2) >= 0);
+		/* What was asked of ours may be on its way; the next goes to the other. */
+		fd = t_heap_fd(objects[0]);
+		T(fd >= 0);
+		T_EQ(dup2(mine, fd), fd);
+		T(make_some(OBJECTS / 2, OBJECTS) >= 0);
+		T_SUB(check_all());
+	}
+	free_all();
+	settled(objects[0]);
+	T_EQ(t_spans(mine), 0);
+	return T_PASS;
 }
 
 /* Both go on, and neither has the other's spans. */
@@ -290,7 +458,7 @@ static int forks(void)
 		fflush(stdout);
 		pid = fork();
 		if (!pid)
-			_exit(replace_all() || replace_all());
+			_exit(ring_mappings() || replace_all() || replace_all());
 		T_SUB(replace_all());
 		T_EQ(waitpid(pid, &status, 0), pid);
 		T_EQ(status, 0);
@@ -319,7 +487,7 @@ static int refused(void)
 	T_SUB(begin());
 	T_SUB(forbid(SYS_io_uring_setup, SECCOMP_RET_ERRNO | EPERM));
 	T(make_all() >= 0);
-	T_EQ(ring_fd(), -1);
+	T_EQ(t_ring_fd(), -1);
 	return replace_all();
 }
 
@@ -330,26 +498,6 @@ static int refused_later(void)
 	for (int i = 0; i < 3; i++)
 		T_SUB(replace_all());
 	return T_PASS;
-}
-
-static void *life(void *arg)
-{
-	unsigned char *p[100];
-
-	for (int round = 0; round < 5; round++) {
-		for (int i = 0; i < 100; i++) {
-			p[i] = malloc(BYTES * (1 + i % 4));
-			if (!p[i])
-				return "no memory";
-			memset(p[i], i + 1, BYTES * (1 + i % 4));
-		}
-		for (int i = 0; i < 100; i++) {
-			if (p[i][BYTES - 1] != i + 1)
-				return "lost";
-			free(p[i]);
-		}
-	}
-	return NULL;
 }
 
 /* Threads that end while what they asked for is on its way. */
@@ -372,13 +520,17 @@ static int threads(void)
 
 static const struct t_case cases[] = {
 	{ "spans come ahead, with pages", come_ahead },
+	{ "no ring for a few spans", not_for_few },
 	{ "what is to be zero is zero", zeroed },
+	{ "what is to be aligned is aligned", aligned },
 	{ "the descriptor is high and close-on-exec", placed_high },
 	{ "no span is lost", none_lost },
 	{ "all descriptors closed", closes_all },
 	{ "the ring closed", closes_ring },
+	{ "the ring closed while spans come", closes_meanwhile },
 	{ "a file on the ring's descriptor", replaced_by_file },
 	{ "another ring on the ring's descriptor", replaced_by_ring },
+	{ "another heap on the heap's descriptor", heap_replaced },
 	{ "forked children", forks },
 	{ "io_uring refused", refused },
 	{ "io_uring refused later", refused_later },
