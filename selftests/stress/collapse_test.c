@@ -73,9 +73,15 @@ static void *careless_collapser(void *arg)
 	return NULL;
 }
 
+/* Half of the time, by turns, nobody asks for it: the rest is for age and pressure. */
+static bool on_demand(void)
+{
+	return now_ms() / 256 % 2;
+}
+
 /*
  * Allocates the blocks in pieces and frees them.  The first releases what is idle each
- * time, the others one time in four: the rest is left to age and pressure.
+ * time, the others one time in four.
  */
 static void *releaser(void *arg)
 {
@@ -91,7 +97,7 @@ static void *releaser(void *arg)
 		for (size_t at = 0; at < npages * PAGE; at += BLOCK / 4)
 			((volatile char *)p)[at] = 1;
 		span_free(heap, p, npages);
-		if ((uintptr_t)arg == 1 || rnd(&seed) % 4 == 0)
+		if (on_demand() && ((uintptr_t)arg == 1 || rnd(&seed) % 4 == 0))
 			scavenge(heap, ALL, &sc);
 	}
 	return NULL;
