@@ -12,7 +12,8 @@
  * program, with the address.
  *
  * Who says the size with which he allocated, free_sized() and free_aligned_sized(), has it
- * compared with the object's class, which is all that is known of that size.
+ * compared with the object's class, which is all that is known of that size.  So has
+ * C++'s delete (new.c).
  *
  * Of size 0 malloc() returns an object like any other, distinct and to be freed.
  * realloc() to 0 frees, as the C library's does.
@@ -25,6 +26,7 @@
 #include "large.h"
 #include "mcache.h"
 #include "mcentral.h"
+#include "misuse.h"
 #include "pagemap.h"
 #include "sweep.h"
 
@@ -195,40 +197,35 @@ ghu_export void *pvalloc(size_t size)
 
 /* ---- what programs hand in ---- */
 
-static bool find_object(const struct ghu_mspan *s, uintptr_t addr, uint32_t *index)
-{
-	*index = 0;
-	if (!ghu_mspan_class(s))
-		return addr == s->base;
-	return ghu_object_index(s->divmul, (uint32_t)(addr - s->base), index);
-}
+static const struct ghu_complaint of_free = {
+	"free: double free", "free: invalid pointer",
+};
+static const struct ghu_complaint of_realloc = {
+	"realloc: freed pointer", "realloc: invalid pointer",
+};
+static const struct ghu_complaint of_usable = {
+	"malloc_usable_size: freed pointer", "malloc_usable_size: invalid pointer",
+};
 
 /* The span of a live object, or no return. */
-static struct ghu_mspan *must_find(const void *p, const char *complaint)
+static struct ghu_mspan *must_find(const void *p, const struct ghu_complaint *complaint)
 {
 	uintptr_t addr = (uintptr_t)p;
 	struct ghu_mspan *s = ghu_pagemap_lookup(addr);
 	uint32_t index;
 	uint8_t state;
 
-	if (ghu_unlikely(!s || !find_object(s, addr, &index)))
-		ghu_fatal_addr(complaint, addr);
+	if (ghu_unlikely(!s || !ghu_find_object(s, addr, &index)))
+		ghu_bad_pointer(complaint, addr);
 	state = ghu_state(&ghu_states(s)[index]);
 	if (ghu_unlikely(state != GHU_OBJ_LIVE && state != GHU_OBJ_WATCH))
-		ghu_fatal_addr(complaint, addr);
+		ghu_bad_pointer(complaint, addr);
 	return s;
 }
 
 static size_t object_bytes(const struct ghu_mspan *s)
 {
 	return s->elemsize ? s->elemsize : s->npages << GHU_PAGE_SHIFT;
-}
-
-static ghu_noinline void free_bad(const struct ghu_mspan *s, uintptr_t addr, uint32_t index)
-{
-	if (s && (s == &ghu_mspan_gone || ghu_state(&ghu_states(s)[index]) == GHU_OBJ_FREE))
-		ghu_fatal_addr("free: double free", addr);
-	ghu_fatal_addr("free: invalid pointer", addr);
 }
 
 static bool free_object(struct ghu_mspan *s, uint32_t index)
@@ -246,12 +243,9 @@ static __attribute__((noinline)) void free_slow(uintptr_t addr)
 
 	if (!addr)
 		return;
-	if (!s || s == &ghu_mspan_gone)
-		free_bad(s, addr, 0);
-	if (!find_object(s, addr, &index))
-		free_bad(NULL, addr, 0);
-	if (!free_object(s, index))
-		free_bad(s, addr, index);
+	if (!s || s == &ghu_mspan_gone || !ghu_find_object(s, addr, &index) ||
+	    !free_object(s, index))
+		ghu_bad_pointer(&of_free, addr);
 	ghu_mcache_trim();
 }
 
@@ -259,22 +253,14 @@ ghu_export ghu_hot void free(void *p)
 {
 	uintptr_t addr = (uintptr_t)p;
 	struct ghu_mspan *s = ghu_pagemap_get(addr);
-	uint32_t index;
-	uint8_t *state;
 
-	if (ghu_likely(s && ghu_object_index(s->divmul, (uint32_t)(addr - s->base), &index))) {
-		state = &ghu_states(s)[index];
-		if (ghu_likely(ghu_state(state) == GHU_OBJ_LIVE)) {
-			__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
-			return;
-		}
-	}
-	free_slow(addr);
+	if (ghu_unlikely(!s || !ghu_mspan_free(s, addr)))
+		free_slow(addr);
 }
 
 ghu_export size_t malloc_usable_size(void *p)
 {
-	return p ? object_bytes(must_find(p, "malloc_usable_size: invalid pointer")) : 0;
+	return p ? object_bytes(must_find(p, &of_usable)) : 0;
 }
 
 /* ---- realloc ---- */
@@ -301,7 +287,7 @@ ghu_export void *realloc(void *p, size_t size)
 
 	if (!p)
 		return malloc(size);
-	s = must_find(p, "realloc: invalid pointer");
+	s = must_find(p, &of_realloc);
 	if (!size) {
 		free(p);
 		return NULL;
@@ -340,7 +326,7 @@ static const struct ghu_mspan *span_of_live(const void *p)
 	const struct ghu_mspan *s = ghu_pagemap_lookup(addr);
 	uint32_t index;
 
-	if (!s || !find_object(s, addr, &index))
+	if (!s || !ghu_find_object(s, addr, &index))
 		return NULL;
 	return ghu_state(&ghu_states(s)[index]) == GHU_OBJ_FREE ? NULL : s;
 }
@@ -348,6 +334,17 @@ static const struct ghu_mspan *span_of_live(const void *p)
 static bool is_of_pages(const struct ghu_mspan *s, size_t size)
 {
 	return !ghu_mspan_class(s) && ghu_pages_for(size ? size : 1) == s->npages;
+}
+
+bool ghu_is_object(const void *p, size_t size)
+{
+	const struct ghu_mspan *s = span_of_live(p);
+
+	if (!s)
+		return true;
+	if (!ghu_mspan_class(s) || size > GHU_MAX_SMALL_SIZE)
+		return is_of_pages(s, size);
+	return ghu_mspan_class(s) == ghu_size_to_class(size);
 }
 
 /* An object that realloc() left where it was may be of a class above its size's. */
@@ -361,15 +358,24 @@ ghu_export void free_sized(void *p, size_t size)
 }
 
 /* What aligned_alloc() would do for the same arguments tells what it did. */
-ghu_export void free_aligned_sized(void *p, size_t align, size_t size)
+bool ghu_is_aligned_object(const void *p, size_t align, size_t size)
 {
 	const struct ghu_mspan *s = span_of_live(p);
-	size_t sizeclass;
+	size_t sizeclass = aligned_class(size, align);
 
-	if (p && (!is_power_of_two(align) || (uintptr_t)p & (align - 1)))
+	return !s || (sizeclass ? ghu_mspan_class(s) == sizeclass : is_of_pages(s, size));
+}
+
+bool ghu_is_aligned(const void *p, size_t align)
+{
+	return !p || (is_power_of_two(align) && !((uintptr_t)p & (align - 1)));
+}
+
+ghu_export void free_aligned_sized(void *p, size_t align, size_t size)
+{
+	if (!ghu_is_aligned(p, align))
 		ghu_fatal_addr("free_aligned_sized: wrong alignment", (uintptr_t)p);
-	sizeclass = aligned_class(size, align);
-	if (s && !(sizeclass ? ghu_mspan_class(s) == sizeclass : is_of_pages(s, size)))
+	if (!ghu_is_aligned_object(p, align, size))
 		ghu_fatal_addr("free_aligned_sized: wrong size", (uintptr_t)p);
 	free(p);
 }

@@ -148,6 +148,30 @@ static inline bool ghu_object_index(uint32_t divmul, uint32_t offset, uint32_t *
 	return (uint32_t)m < divmul;
 }
 
+/* The object of the span, of any kind, that begins at addr; false: none does. */
+static inline bool ghu_find_object(const struct ghu_mspan *s, uintptr_t addr, uint32_t *index)
+{
+	*index = 0;
+	if (!ghu_mspan_class(s))
+		return addr == s->base;
+	return ghu_object_index(s->divmul, (uint32_t)(addr - s->base), index);
+}
+
+/* The fast path of free().  False: the object is none, or not LIVE, or the span's is slow. */
+static inline bool ghu_mspan_free(struct ghu_mspan *s, uintptr_t addr)
+{
+	uint32_t index;
+	uint8_t *state;
+
+	if (ghu_unlikely(!ghu_object_index(s->divmul, (uint32_t)(addr - s->base), &index)))
+		return false;
+	state = &ghu_states(s)[index];
+	if (ghu_unlikely(ghu_state(state) != GHU_OBJ_LIVE))
+		return false;
+	__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	return true;
+}
+
 /*
  * Which of 16 state bytes, aligned to 16, are the one asked for, as bits.  Seeing FREE
  * comes after everything that the thread which stored it did with the object.

@@ -315,14 +315,14 @@ static int test_foreign(void)
 
 static int test_realloc(void)
 {
-	T_SUB(must_die(realloc_freed, "fatal error: realloc: invalid pointer: "));
+	T_SUB(must_die(realloc_freed, "fatal error: realloc: freed pointer: "));
 	T_SUB(must_die(realloc_inner, "fatal error: realloc: invalid pointer: "));
 	return T_PASS;
 }
 
 static int test_usable(void)
 {
-	T_SUB(must_die(usable_freed, "fatal error: malloc_usable_size: invalid pointer: "));
+	T_SUB(must_die(usable_freed, "fatal error: malloc_usable_size: freed pointer: "));
 	T_SUB(must_die(usable_static, "fatal error: malloc_usable_size: invalid pointer: "));
 	return T_PASS;
 }
