@@ -135,7 +135,7 @@ ghu_export void malloc_stats(void)
 static void print_sizes(FILE *fp, const struct ghu_stats *st)
 {
 	fputs("<sizes>\n", fp);
-	for (size_t i = 1; i < GHU_NUM_CLASSES; i++) {
+	for (size_t i = 1; i < GHU_ZERO_CLASS; i++) {
 		const struct ghu_class *class = &ghu_classes[i];
 		size_t nfree = st->class[i].spans * class->nelems - st->class[i].live;
 

@@ -15,7 +15,8 @@
  * compared with the object's class, which is all that is known of that size.  So has
  * C++'s delete (new.c).
  *
- * Of size 0 malloc() returns an object like any other, distinct and to be freed.
+ * Of size 0 malloc() returns an object that is distinct and to be freed like any other,
+ * but cannot be read or written.
  * realloc() to 0 frees, as the C library's does.
  */
 #include <errno.h>
@@ -108,12 +109,17 @@ ghu_export void *calloc(size_t n, size_t size)
 	return p && needzero ? memset(p, 0, bytes) : p;
 }
 
-/* A class whose objects are all aligned, as spans begin at pages; 0: none. */
+/*
+ * A class whose objects are all aligned, as spans begin at pages; 0: none.  Those of size 0
+ * are aligned to their stride, and where that will not do they get a byte.
+ */
 static size_t aligned_class(size_t size, size_t align)
 {
 	if (size > GHU_MAX_SMALL_SIZE || align > GHU_PAGE_SIZE)
 		return 0;
-	for (size_t c = ghu_size_to_class(size); c < GHU_NUM_CLASSES; c++)
+	if (!size && align <= GHU_ZERO_STRIDE)
+		return GHU_ZERO_CLASS;
+	for (size_t c = ghu_size_to_class(size ? size : 1); c < GHU_ZERO_CLASS; c++)
 		if (!(ghu_classes[c].size & (align - 1)))
 			return c;
 	return 0;
@@ -225,6 +231,8 @@ static struct ghu_mspan *must_find(const void *p, const struct ghu_complaint *co
 
 static size_t object_bytes(const struct ghu_mspan *s)
 {
+	if (ghu_unlikely(ghu_mspan_class(s) == GHU_ZERO_CLASS))
+		return 0;
 	return s->elemsize ? s->elemsize : s->npages << GHU_PAGE_SHIFT;
 }
 
@@ -347,12 +355,18 @@ bool ghu_is_object(const void *p, size_t size)
 	return ghu_mspan_class(s) == ghu_size_to_class(size);
 }
 
+/* What realloc() leaves where it was is not of size 0. */
+static bool is_sized(const struct ghu_mspan *s, size_t size)
+{
+	return size ? is_fitting(object_bytes(s), size) : ghu_mspan_class(s) == GHU_ZERO_CLASS;
+}
+
 /* An object that realloc() left where it was may be of a class above its size's. */
 ghu_export void free_sized(void *p, size_t size)
 {
 	const struct ghu_mspan *s = span_of_live(p);
 
-	if (s && !(ghu_mspan_class(s) ? is_fitting(s->elemsize, size) : is_of_pages(s, size)))
+	if (s && !(ghu_mspan_class(s) ? is_sized(s, size) : is_of_pages(s, size)))
 		ghu_fatal_addr("free_sized: wrong size", (uintptr_t)p);
 	free(p);
 }

@@ -30,6 +30,7 @@
 #include "mcentral.h"
 #include "pagemap.h"
 #include "sweep.h"
+#include "zerosize.h"
 
 /*
  * What one thread may own, be they few or many; and what several may own together: a
@@ -553,10 +554,12 @@ void ghu_front_fork_prepare(void)
 	ghu_lock(&ghu_mspan_lock);
 	ghu_mcentral_lock_all();
 	ghu_lock(&ghu_pagemap_lock);
+	ghu_lock(&ghu_zerosize_lock);
 }
 
 void ghu_front_fork_parent(void)
 {
+	ghu_unlock(&ghu_zerosize_lock);
 	ghu_unlock(&ghu_pagemap_lock);
 	ghu_mcentral_unlock_all();
 	ghu_unlock(&ghu_mspan_lock);

@@ -10,7 +10,8 @@
  * give spans of as many pages with as many objects, only the larger one is a
  * class; and in the end each size is raised to what the span has room for.
  *
- * Class 0 stands for objects with a span of their own.
+ * Class 0 stands for objects with a span of their own.  Behind the others comes that of
+ * objects of size 0: they lie ZERO_STRIDE bytes apart and have none.
  */
 #include <stdint.h>
 #include <stdio.h>
@@ -22,6 +23,8 @@
 #define SMALL_SIZE_MAX	1024u
 #define LARGE_SIZE_DIV	128u
 #define MAX_CLASSES	67u
+#define ZERO_CLASS	MAX_CLASSES
+#define ZERO_STRIDE	16u
 
 struct class {
 	unsigned int size;
@@ -102,19 +105,24 @@ static uint32_t divmul(unsigned int size)
 	return (uint32_t)((1ull << 32) / size) + 1;
 }
 
+static void print_class(unsigned int i, const struct class *c, unsigned int stride)
+{
+	unsigned int bytes = c->npages * PAGE_SIZE, n = bytes / stride;
+
+	printf("\t[%2u] = { .size = %5u, .divmul = %10uu, .nelems = %4u, .npages = %2u,",
+	       i, c->size, divmul(stride), n, c->npages);
+	printf(" .nwindows = %2u },\t/* %6u %5u */\n", (n + 63) / 64, bytes, bytes - n * stride);
+}
+
 static void print_classes(void)
 {
+	const struct class zero = { .size = 0, .npages = 1 };
+
 	printf("const struct ghu_class ghu_classes[GHU_NUM_CLASSES] = {\n");
 	printf("\t/* class, bytes per span, unused at its end */\n");
-	for (unsigned int i = 1; i < nr_classes; i++) {
-		const struct class *c = &classes[i];
-		unsigned int n = objects(c), bytes = c->npages * PAGE_SIZE;
-
-		printf("\t[%2u] = { .size = %5u, .divmul = %10uu, .nelems = %4u, .npages = %2u,",
-		       i, c->size, divmul(c->size), n, c->npages);
-		printf(" .nwindows = %2u },\t/* %6u %5u */\n", (n + 63) / 64, bytes,
-		       bytes - n * c->size);
-	}
+	for (unsigned int i = 1; i < nr_classes; i++)
+		print_class(i, &classes[i], classes[i].size);
+	print_class(ZERO_CLASS, &zero, ZERO_STRIDE);
 	printf("};\n\n");
 }
 
@@ -128,7 +136,7 @@ static void print_lookup(const char *name, unsigned int first, unsigned int step
 	for (unsigned int size = first; size <= last; size += step) {
 		while (classes[class].size < size)
 			class++;
-		printf("%s%u,", n++ % 16 ? " " : "\n\t", class);
+		printf("%s%u,", n++ % 16 ? " " : "\n\t", size ? class : ZERO_CLASS);
 	}
 	printf("\n};\n\n");
 }

@@ -14,11 +14,13 @@
  * sweeper, which walks over all records, holds ghu_mspan_lock, and without that no
  * record is freed.
  */
+#include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
 #include "mspan.h"
 #include "pagemap.h"
 #include "sweep.h"
+#include "zerosize.h"
 
 #define SLAB_BYTES	((size_t)64 << 10)
 #define SLAB_REGION	((size_t)4 << 20)
@@ -213,7 +215,7 @@ static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct 
 	s->npages = run->npages;
 	s->needzero = run->needzero;
 	s->spanclass = ghu_make_spanclass(sizeclass, 1);
-	s->elemsize = c->size;
+	s->elemsize = sizeclass == GHU_ZERO_CLASS ? GHU_ZERO_STRIDE : c->size;
 	s->nelems = sizeclass ? c->nelems : 1;
 	s->window = (uint8_t)(c->nwindows - 1);	/* so that the first one swept is 0 */
 	s->fresh = 0;
@@ -221,6 +223,23 @@ static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct 
 	s->owner = NULL;
 	s->divmul = c->divmul;
 	init_states(s, sizeclass ? c->nwindows : 1);
+}
+
+static int get_run(unsigned int sizeclass, size_t npages, size_t align, struct ghu_run *run)
+{
+	if (sizeclass != GHU_ZERO_CLASS)
+		return ghu_span_alloc(npages, align, sizeclass ? 0 : GHU_SPAN_LARGE,
+				      ghu_make_spanclass(sizeclass, 1), run);
+	*run = (struct ghu_run){ .addr = ghu_zerosize_alloc(), .npages = npages };
+	return run->addr ? 0 : -ENOMEM;
+}
+
+static void put_run(unsigned int sizeclass, uintptr_t addr, size_t npages)
+{
+	if (sizeclass == GHU_ZERO_CLASS)
+		ghu_zerosize_free(addr);
+	else
+		ghu_span_free(addr, npages);
 }
 
 struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align)
@@ -231,18 +250,18 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
 
 	if (!s)
 		return NULL;
-	if (ghu_span_alloc(npages, align, sizeclass ? 0 : GHU_SPAN_LARGE,
-			   ghu_make_spanclass(sizeclass, 1), &run))
+	if (get_run(sizeclass, npages, align, &run))
 		goto free_record;
 	if (ghu_pagemap_prepare(run.addr, run.npages))
 		goto free_span;
 	init_span(s, sizeclass, &run);
 	ghu_pagemap_set(run.addr, sizeclass ? npages : 1, s);
-	__atomic_fetch_add(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
+	if (sizeclass != GHU_ZERO_CLASS)
+		__atomic_fetch_add(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
 	return s;
 
 free_span:
-	ghu_span_free(run.addr, run.npages);
+	put_run(sizeclass, run.addr, run.npages);
 free_record:
 	record_free(s);
 	return NULL;
@@ -250,13 +269,15 @@ free_record:
 
 void ghu_mspan_destroy(struct ghu_mspan *s)
 {
+	unsigned int sizeclass = ghu_mspan_class(s);
 	uintptr_t base = s->base;
 	size_t npages = s->npages;
 
-	ghu_pagemap_set(base, s->spanclass > 1 ? npages : 1, &ghu_mspan_gone);
+	ghu_pagemap_set(base, sizeclass ? npages : 1, &ghu_mspan_gone);
 	record_free(s);
-	__atomic_fetch_sub(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
-	ghu_span_free(base, npages);
+	if (sizeclass != GHU_ZERO_CLASS)
+		__atomic_fetch_sub(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
+	put_run(sizeclass, base, npages);
 }
 
 /* ---- state bytes ---- */

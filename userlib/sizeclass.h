@@ -2,7 +2,7 @@
 /*
  * Size classes: a request of at most 32 KiB gets an object of the smallest class
  * that holds it, and a span is cut into objects of one class.  Class 0 is that of
- * objects with a span of their own.
+ * objects with a span of their own, and the last one that of objects of size 0 (zerosize.c).
  *
  * A span class is a size class and whether the objects may hold pointers that
  * somebody scans: class << 1 | noscan.  Nothing scans the objects of malloc(), so
@@ -22,8 +22,11 @@
 #define GHU_SMALL_SIZE_MAX	((size_t)1024)
 #define GHU_SMALL_SIZE_DIV	8u
 #define GHU_LARGE_SIZE_DIV	128u
-#define GHU_NUM_CLASSES		67u
+#define GHU_ZERO_CLASS		67u
+#define GHU_NUM_CLASSES		68u
 #define GHU_NUM_SPAN_CLASSES	(GHU_NUM_CLASSES << 1)
+/* How far apart objects of the last class are, which have no bytes. */
+#define GHU_ZERO_STRIDE		16u
 /* Objects in the span that has most: one page of the smallest class. */
 #define GHU_MAX_OBJECTS		1024u
 
@@ -44,7 +47,7 @@ extern const uint8_t ghu_size_to_class128[(GHU_MAX_SMALL_SIZE - GHU_SMALL_SIZE_M
 
 #pragma GCC visibility pop
 
-/* Of a size of at most GHU_MAX_SMALL_SIZE.  Size 0 is served as size 1. */
+/* Of a size of at most GHU_MAX_SMALL_SIZE.  */
 static inline size_t ghu_size_to_class(size_t size)
 {
 	if (size <= GHU_SMALL_SIZE_MAX)

@@ -80,7 +80,8 @@ static void count_span(struct ghu_stats *st, const struct ghu_mspan *s)
 	if (!live && !ghu_mspan_class(s))
 		return;
 	c->spans++;
-	c->bytes += __atomic_load_n(&s->npages, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
+	if (ghu_mspan_class(s) != GHU_ZERO_CLASS)
+		c->bytes += __atomic_load_n(&s->npages, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
 	c->live += live;
 }
 

@@ -13,6 +13,7 @@
 
 struct copy {
 	struct goheap_area area;
+	size_t stride;		/* from one object to the next */
 	uint64_t live[MAX_WINDOWS];
 };
 
@@ -33,7 +34,8 @@ static void copy_large(struct copy *c, const struct ghu_mspan *s)
 
 static void copy_small(struct copy *c, const struct ghu_mspan *s)
 {
-	c->area.object_bytes = s->elemsize;
+	c->stride = s->elemsize;
+	c->area.object_bytes = ghu_mspan_class(s) == GHU_ZERO_CLASS ? 0 : s->elemsize;
 	for (unsigned int w = 0; w < ghu_classes[ghu_mspan_class(s)].nwindows; w++) {
 		c->live[w] = live_objects(s, w);
 		c->area.live += (size_t)__builtin_popcountll(c->live[w]);
@@ -80,7 +82,7 @@ static int show_objects(const struct copy *c, goheap_walk_fn fn, void *arg)
 	for (size_t w = 0; w * 64 < c->area.objects; w++) {
 		for (uint64_t m = c->live[w]; m; m &= m - 1) {
 			size_t i = w * 64 + (size_t)__builtin_ctzll(m);
-			int ret = fn(&c->area, (char *)c->area.start + i * c->area.object_bytes,
+			int ret = fn(&c->area, (char *)c->area.start + i * c->stride,
 				     arg);
 
 			if (ret)

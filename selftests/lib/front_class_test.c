@@ -9,7 +9,7 @@
 #include "../../userlib/mspan.h"
 #include "back_test.h"
 
-static const unsigned int sizes[GHU_NUM_CLASSES] = {
+static const unsigned int sizes[GHU_ZERO_CLASS] = {
 	0, 8, 16, 32, 48, 64, 80, 96, 112, 128, 144, 160, 176, 192, 208, 224, 240, 256, 288,
 	320, 352, 384, 416, 448, 480, 512, 576, 640, 704, 768, 896, 1024, 1152, 1280, 1408,
 	1536, 1792, 2048, 2304, 2688, 3072, 3200, 3456, 4096, 4864, 5376, 6144, 6528, 6784,
@@ -17,7 +17,7 @@ static const unsigned int sizes[GHU_NUM_CLASSES] = {
 	20480, 21760, 24576, 27264, 28672, 32768,
 };
 
-static const unsigned int pages[GHU_NUM_CLASSES] = {
+static const unsigned int pages[GHU_ZERO_CLASS] = {
 	0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
 	1, 1, 1, 1, 1, 2, 1, 2, 1, 2, 1, 3, 2, 3, 1, 3, 2, 3, 4, 5, 6, 1, 7, 6, 5, 4, 3, 5, 7,
 	2, 9, 7, 5, 8, 3, 10, 7, 4,
@@ -50,7 +50,7 @@ static unsigned int max_waste(unsigned int c)
 
 static int test_table(void)
 {
-	for (unsigned int c = 0; c < GHU_NUM_CLASSES; c++) {
+	for (unsigned int c = 0; c < GHU_ZERO_CLASS; c++) {
 		T_EQ(ghu_classes[c].size, sizes[c]);
 		T_EQ(ghu_classes[c].npages, pages[c]);
 	}
@@ -68,7 +68,7 @@ static int test_table(void)
 
 static int test_bounds(void)
 {
-	for (unsigned int c = 1; c < GHU_NUM_CLASSES; c++) {
+	for (unsigned int c = 1; c < GHU_ZERO_CLASS; c++) {
 		const struct ghu_class *k = &ghu_classes[c];
 
 		T_EQ(k->nelems, span_bytes(c) / k->size);
@@ -87,7 +87,9 @@ static int test_lookup(void)
 {
 	unsigned int c = 1;
 
-	for (size_t size = 0; size <= GHU_MAX_SMALL_SIZE; size++) {
+	T_EQ(ghu_size_to_class(0), GHU_ZERO_CLASS);
+	T_EQ(goheap_good_size(0), 0);
+	for (size_t size = 1; size <= GHU_MAX_SMALL_SIZE; size++) {
 		while (sizes[c] < size)
 			c++;
 		T_EQ(ghu_size_to_class(size), c);
@@ -104,7 +106,7 @@ static int test_lookup(void)
 
 static int test_division(void)
 {
-	for (unsigned int c = 1; c < GHU_NUM_CLASSES; c++) {
+	for (unsigned int c = 1; c < GHU_ZERO_CLASS; c++) {
 		uint32_t size = sizes[c], index;
 
 		for (uint32_t off = 0; off < span_bytes(c); off++) {

@@ -184,12 +184,83 @@ static int test_zero_size(void)
 	void *p = vmalloc(0), *q = vmalloc(0), *r = vcalloc(0, 7), *s = vrealloc(NULL, 0);
 
 	T(p && q && r && s && p != q && q != r && r != s && p != r && p != s && q != s);
-	T_EQ(malloc_usable_size(p), 8);
+	T_EQ(malloc_usable_size(p), 0);
 	vfree(p);
 	vfree(q);
 	vfree(r);
 	T(!vrealloc(s, 0));
 	vfree(NULL);
+	p = vrealloc(vmalloc(0), 100);
+	T(p && malloc_usable_size(p) >= 100);
+	memset(p, 1, 100);
+	vfree(p);
+	return T_PASS;
+}
+
+/* What it takes to know that touching an object ends a program. */
+static volatile char *zero_object;
+
+static void read_it(void)
+{
+	*zero_object;
+}
+
+static void write_it(void)
+{
+	*zero_object = 1;
+}
+
+static int must_trap(void *p)
+{
+	char text[100];
+
+	T(p);
+	zero_object = p;
+	T_EQ(t_stderr(read_it, text, sizeof(text)), 256 + SIGSEGV);
+	T_EQ(t_stderr(write_it, text, sizeof(text)), 256 + SIGSEGV);
+	return T_PASS;
+}
+
+static int test_zero_size_traps(void)
+{
+	void *p = NULL;
+
+	T_SUB(must_trap(vmalloc(0)));
+	T_SUB(must_trap(vcalloc(0, 0)));
+	T_SUB(must_trap(vcalloc(5, 0)));
+	T_SUB(must_trap(vrealloc(NULL, 0)));
+	T_SUB(must_trap(valigned(16, 0)));
+	T_SUB(must_trap(memalign(8, 0)));
+	T(!posix_memalign(&p, 16, 0));
+	return must_trap(p);
+}
+
+/* More than a region holds, twice: the second time in the same places, and no memory for any. */
+static int test_zero_size_many(void)
+{
+	enum { N = 1500000 };
+	char **p = vmalloc(N * sizeof(*p));
+	struct goheap_memstats st;
+
+	for (int round = 0; round < 2; round++) {
+		size_t before = goheap_inuse_bytes();
+
+		for (size_t i = 0; i < N; i++) {
+			p[i] = vmalloc(0);
+			T(p[i] && (uintptr_t)p[i] % 16 == 0);
+			T(!i || p[i] != p[i - 1]);
+		}
+		T_EQ(goheap_inuse_bytes(), before);
+		goheap_memstats(&st, sizeof(st));
+		T(st.heap_objects >= N);
+		T(st.heap_inuse < 2 * N * sizeof(*p));
+		for (size_t i = 0; i < N; i++)
+			vfree(p[i]);
+		goheap_flush();
+		goheap_memstats(&st, sizeof(st));
+		T(st.heap_objects < 100);
+	}
+	vfree(p);
 	return T_PASS;
 }
 
@@ -394,6 +465,8 @@ static const struct t_case cases[] = {
 	{ "random run keeps all contents", test_random },
 	{ "objects of every class are distinct", test_distinct },
 	{ "malloc(0): distinct objects, to be freed", test_zero_size },
+	{ "malloc(0): cannot be read or written", test_zero_size_traps },
+	{ "malloc(0): a million and a half, twice", test_zero_size_many },
 	{ "every alignment up to 1 GiB", test_aligned },
 	{ "bad alignments and sizes", test_aligned_errors },
 	{ "errno: set by failure, kept by success", test_errno },

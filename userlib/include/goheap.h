@@ -121,7 +121,10 @@ struct goheap_memstats {
  */
 void goheap_memstats(struct goheap_memstats *st, size_t size);
 
-/* One class of size.  The first one, with size 0, is of large objects. */
+/*
+ * One class of size.  The first one, with size 0, is of large objects; the last one of
+ * objects of size 0, which have no memory.
+ */
 struct goheap_class {
 	uint64_t size;			/* of an object; 0: each has its own */
 	uint64_t objects;		/* in a span */
@@ -146,11 +149,14 @@ size_t goheap_json(char *buf, size_t size);
 
 /* ---- the heap, object by object ---- */
 
-/* A span: neighbouring pages cut into objects of one size, or one large object. */
+/*
+ * A span: neighbouring pages cut into objects of one size, or one large object.  Those
+ * of size 0 lie 16 bytes apart; they cannot be read or written.
+ */
 struct goheap_area {
 	void *start;
 	size_t bytes;
-	size_t object_bytes;		/* object i begins at start + i * object_bytes */
+	size_t object_bytes;		/* object i begins at start + i * object_bytes; 0: see below */
 	size_t objects;			/* that it has room for */
 	size_t live;			/* that are in use */
 };
