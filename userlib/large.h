@@ -11,8 +11,8 @@
 
 /* align: a power of two.  *needzero: it may hold old data.  NULL: no memory. */
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero);
-/* Of a LARGE span.  False: its object is not live. */
-bool ghu_large_free(struct ghu_mspan *s);
+/* Of a LARGE span, whose object is LIVE, or HELD, as state says.  False: it is not. */
+bool ghu_large_free(struct ghu_mspan *s, uint8_t state);
 /* Grows or shrinks the object where it is.  False: it cannot be. */
 bool ghu_large_resize(struct ghu_mspan *s, size_t size);
 

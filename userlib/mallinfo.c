@@ -19,6 +19,7 @@
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
+#include "checked.h"
 #include "stats.h"
 #include "sys.h"
 
@@ -201,7 +202,7 @@ ghu_export int mallopt(int param, int value)
 {
 	switch (param) {
 	case M_PERTURB:
-		return !value;
+		return ghu_checked_perturb(value) || !value;
 	case M_MXFAST:
 	case M_NLBLKS:
 	case M_GRAIN:

@@ -24,10 +24,12 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "checked.h"
 #include "large.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "misuse.h"
+#include "options.h"
 #include "pagemap.h"
 #include "sweep.h"
 
@@ -36,29 +38,37 @@
 
 /* ---- allocation ---- */
 
-static void *alloc_large(size_t size, size_t align, bool *needzero)
+static void *alloc_large(size_t size, bool *needzero)
 {
-	void *p = size <= MAX_SIZE ? ghu_large_alloc(size, align, needzero) : NULL;
+	void *p = NULL;
 
+	if (ghu_likely(size <= MAX_SIZE))
+		p = ghu_checked_on() ? ghu_checked_alloc(size, 0, needzero)
+				     : ghu_large_alloc(size, 0, needzero);
 	if (!p)
 		errno = ENOMEM;
 	return p;
 }
 
-static __attribute__((noinline)) void *malloc_slow(size_t sizeclass)
+static __attribute__((noinline)) void *malloc_slow(size_t size, size_t sizeclass)
 {
-	void *p = ghu_mcache_refill(sizeclass);
+	bool needzero;
+	void *p;
 
+	if (ghu_unlikely(ghu_checked_on()))
+		p = ghu_checked_alloc(size, 0, &needzero);
+	else
+		p = ghu_mcache_refill(sizeclass);
 	if (ghu_unlikely(!p))
 		errno = ENOMEM;
 	return p;
 }
 
-static __attribute__((noinline)) void *malloc_refill(size_t sizeclass)
+static __attribute__((noinline)) void *malloc_refill(size_t size, size_t sizeclass)
 {
 	void *p = ghu_mcache_reopen(sizeclass);
 
-	return ghu_likely(p) ? p : malloc_slow(sizeclass);
+	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
 static __attribute__((noinline)) void *malloc_medium(size_t size)
@@ -67,11 +77,11 @@ static __attribute__((noinline)) void *malloc_medium(size_t size)
 	bool needzero;
 
 	if (ghu_unlikely(size > GHU_MAX_SMALL_SIZE))
-		return alloc_large(size, 0, &needzero);
+		return alloc_large(size, &needzero);
 	sizeclass = ghu_size_to_class(size);
 	if (ghu_likely(ghu_mcache->windows[sizeclass].free))
 		return ghu_window_take(&ghu_mcache->windows[sizeclass]);
-	return malloc_refill(sizeclass);
+	return malloc_refill(size, sizeclass);
 }
 
 ghu_export ghu_hot void *malloc(size_t size)
@@ -84,7 +94,7 @@ ghu_export ghu_hot void *malloc(size_t size)
 	sizeclass = ghu_size_to_class(size);
 	w = &ghu_mcache->windows[sizeclass];
 	if (ghu_unlikely(!w->free))
-		return malloc_refill(sizeclass);
+		return malloc_refill(size, sizeclass);
 	return ghu_window_take(w);
 }
 
@@ -97,13 +107,12 @@ ghu_export void *calloc(size_t n, size_t size)
 	if (ghu_unlikely(__builtin_mul_overflow(n, size, &bytes)))
 		bytes = SIZE_MAX;
 	if (bytes > GHU_MAX_SMALL_SIZE) {
-		p = alloc_large(bytes, 0, &needzero);
+		p = alloc_large(bytes, &needzero);
 	} else {
 		size_t sizeclass = ghu_size_to_class(bytes);
+		struct ghu_window *w = &ghu_mcache->windows[sizeclass];
 
-		p = ghu_mcache_alloc(sizeclass);
-		if (ghu_unlikely(!p))
-			errno = ENOMEM;
+		p = ghu_likely(w->free) ? ghu_window_take(w) : malloc_refill(bytes, sizeclass);
 		needzero = !ghu_mcache_last_zero(sizeclass);
 	}
 	return p && needzero ? memset(p, 0, bytes) : p;
@@ -125,17 +134,26 @@ static size_t aligned_class(size_t size, size_t align)
 	return 0;
 }
 
+void *ghu_raw_alloc(size_t size, size_t align, bool *needzero)
+{
+	size_t sizeclass = aligned_class(size, align ? align : 1);
+
+	*needzero = true;
+	if (sizeclass)
+		return ghu_mcache_alloc(sizeclass);
+	return ghu_large_alloc(size ? size : 1, align, needzero);
+}
+
 /* align is a power of two.  NULL: no memory; errno is as it was. */
 static void *alloc_aligned(size_t size, size_t align)
 {
-	size_t sizeclass = aligned_class(size, align);
 	bool needzero;
 
-	if (sizeclass)
-		return ghu_mcache_alloc(sizeclass);
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
-	return ghu_large_alloc(size ? size : 1, align, &needzero);
+	if (ghu_unlikely(ghu_checked_on()))
+		return ghu_checked_alloc(size, align, &needzero);
+	return ghu_raw_alloc(size, align, &needzero);
 }
 
 static bool is_power_of_two(size_t n)
@@ -229,19 +247,29 @@ static struct ghu_mspan *must_find(const void *p, const struct ghu_complaint *co
 	return s;
 }
 
-static size_t object_bytes(const struct ghu_mspan *s)
+size_t ghu_raw_bytes(const struct ghu_mspan *s)
 {
 	if (ghu_unlikely(ghu_mspan_class(s) == GHU_ZERO_CLASS))
 		return 0;
-	return s->elemsize ? s->elemsize : s->npages << GHU_PAGE_SHIFT;
+	return s->elemsize ? s->elemsize : (s->npages - s->guarded) << GHU_PAGE_SHIFT;
+}
+
+static size_t object_bytes(const struct ghu_mspan *s, const void *p)
+{
+	return ghu_unlikely(ghu_checked) ? ghu_checked_size(s, p) : ghu_raw_bytes(s);
+}
+
+void ghu_bad_free(uintptr_t addr)
+{
+	ghu_bad_pointer(&of_free, addr);
 }
 
 static bool free_object(struct ghu_mspan *s, uint32_t index)
 {
 	if (!ghu_mspan_class(s))
-		return ghu_large_free(s);
+		return ghu_large_free(s, GHU_OBJ_LIVE);
 	return ghu_state(&ghu_states(s)[index]) == GHU_OBJ_WATCH &&
-	       ghu_mcentral_free_watched(s, index);
+	       ghu_mcentral_free_watched(s, index, GHU_OBJ_WATCH);
 }
 
 static __attribute__((noinline)) void free_slow(uintptr_t addr)
@@ -251,9 +279,13 @@ static __attribute__((noinline)) void free_slow(uintptr_t addr)
 
 	if (!addr)
 		return;
+	if (ghu_unlikely(ghu_checked)) {
+		ghu_checked_free(addr);
+		return;
+	}
 	if (!s || s == &ghu_mspan_gone || !ghu_find_object(s, addr, &index) ||
 	    !free_object(s, index))
-		ghu_bad_pointer(&of_free, addr);
+		ghu_bad_free(addr);
 	ghu_mcache_trim();
 }
 
@@ -268,7 +300,7 @@ ghu_export ghu_hot void free(void *p)
 
 ghu_export size_t malloc_usable_size(void *p)
 {
-	return p ? object_bytes(must_find(p, &of_usable)) : 0;
+	return p ? object_bytes(must_find(p, &of_usable), p) : 0;
 }
 
 /* ---- realloc ---- */
@@ -282,8 +314,10 @@ static bool is_fitting(size_t have, size_t size)
 /* Whether the object can stay: as it is, or made larger or smaller. */
 static bool resize_in_place(struct ghu_mspan *s, size_t size)
 {
+	if (ghu_unlikely(ghu_checked))
+		return false;
 	if (ghu_mspan_class(s))
-		return is_fitting(object_bytes(s), size);
+		return is_fitting(ghu_raw_bytes(s), size);
 	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && ghu_large_resize(s, size);
 }
 
@@ -300,7 +334,7 @@ ghu_export void *realloc(void *p, size_t size)
 		free(p);
 		return NULL;
 	}
-	have = object_bytes(s);
+	have = object_bytes(s, p);
 	if (resize_in_place(s, size))
 		return p;
 	new = malloc(size);
@@ -333,15 +367,17 @@ static const struct ghu_mspan *span_of_live(const void *p)
 	uintptr_t addr = (uintptr_t)p;
 	const struct ghu_mspan *s = ghu_pagemap_lookup(addr);
 	uint32_t index;
+	uint8_t state;
 
 	if (!s || !ghu_find_object(s, addr, &index))
 		return NULL;
-	return ghu_state(&ghu_states(s)[index]) == GHU_OBJ_FREE ? NULL : s;
+	state = ghu_state(&ghu_states(s)[index]);
+	return state == GHU_OBJ_LIVE || state == GHU_OBJ_WATCH ? s : NULL;
 }
 
 static bool is_of_pages(const struct ghu_mspan *s, size_t size)
 {
-	return !ghu_mspan_class(s) && ghu_pages_for(size ? size : 1) == s->npages;
+	return !ghu_mspan_class(s) && ghu_pages_for(size ? size : 1) == s->npages - s->guarded;
 }
 
 bool ghu_is_object(const void *p, size_t size)
@@ -350,6 +386,8 @@ bool ghu_is_object(const void *p, size_t size)
 
 	if (!s)
 		return true;
+	if (ghu_unlikely(ghu_options.canary))
+		return !ghu_checked_differs(s, p, size);
 	if (!ghu_mspan_class(s) || size > GHU_MAX_SMALL_SIZE)
 		return is_of_pages(s, size);
 	return ghu_mspan_class(s) == ghu_size_to_class(size);
@@ -358,7 +396,9 @@ bool ghu_is_object(const void *p, size_t size)
 /* What realloc() leaves where it was is not of size 0. */
 static bool is_sized(const struct ghu_mspan *s, size_t size)
 {
-	return size ? is_fitting(object_bytes(s), size) : ghu_mspan_class(s) == GHU_ZERO_CLASS;
+	if (!ghu_mspan_class(s))
+		return is_of_pages(s, size);
+	return size ? is_fitting(ghu_raw_bytes(s), size) : ghu_mspan_class(s) == GHU_ZERO_CLASS;
 }
 
 /* An object that realloc() left where it was may be of a class above its size's. */
@@ -366,7 +406,7 @@ ghu_export void free_sized(void *p, size_t size)
 {
 	const struct ghu_mspan *s = span_of_live(p);
 
-	if (s && !(ghu_mspan_class(s) ? is_sized(s, size) : is_of_pages(s, size)))
+	if (s && !(ghu_options.canary ? !ghu_checked_differs(s, p, size) : is_sized(s, size)))
 		ghu_fatal_addr("free_sized: wrong size", (uintptr_t)p);
 	free(p);
 }
@@ -377,6 +417,8 @@ bool ghu_is_aligned_object(const void *p, size_t align, size_t size)
 	const struct ghu_mspan *s = span_of_live(p);
 	size_t sizeclass = aligned_class(size, align);
 
+	if (s && ghu_unlikely(ghu_options.canary))
+		return !ghu_checked_differs(s, p, size);
 	return !s || (sizeclass ? ghu_mspan_class(s) == sizeclass : is_of_pages(s, size));
 }
 

@@ -25,6 +25,7 @@
  * Lock order: shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
  */
 #include <pthread.h>
+#include "checked.h"
 #include "fixalloc.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -495,7 +496,7 @@ static bool attach_thread(void)
 {
 	struct ghu_mcache *mc;
 
-	if (ghu_mcache == &gone_cache)
+	if (ghu_mcache == &gone_cache || ghu_checked)
 		return false;
 	mc = make_cache();
 	if (!mc)
@@ -555,10 +556,12 @@ void ghu_front_fork_prepare(void)
 	ghu_mcentral_lock_all();
 	ghu_lock(&ghu_pagemap_lock);
 	ghu_lock(&ghu_zerosize_lock);
+	ghu_lock(&ghu_checked_lock);
 }
 
 void ghu_front_fork_parent(void)
 {
+	ghu_unlock(&ghu_checked_lock);
 	ghu_unlock(&ghu_zerosize_lock);
 	ghu_unlock(&ghu_pagemap_lock);
 	ghu_mcentral_unlock_all();

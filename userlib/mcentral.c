@@ -181,7 +181,7 @@ void ghu_mcentral_uncache_span(struct ghu_mspan *s)
 /* ---- free ---- */
 
 /* It may be the last object. */
-static bool free_last(struct ghu_mspan *s, unsigned int index)
+static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	struct mcentral *mc = central_of(s);
 	struct ghu_mspan *dead = NULL;
@@ -194,16 +194,16 @@ static bool free_last(struct ghu_mspan *s, unsigned int index)
 	ghu_unlock(&mc->lock);
 	if (dead)
 		ghu_mspan_destroy(dead);
-	return old == GHU_OBJ_WATCH;
+	return old == state;
 }
 
 /* As long as the object is not FREE, the span stays. */
-bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index)
+bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	if (!ghu_mspan_pass_watch(s, index))
-		return free_last(s, index);
+		return free_last(s, index, state);
 	return __atomic_exchange_n(&ghu_states(s)[index], GHU_OBJ_FREE, __ATOMIC_RELEASE) ==
-	       GHU_OBJ_WATCH;
+	       state;
 }
 
 /* ---- sweeping ---- */

@@ -19,8 +19,8 @@ struct ghu_mcache;
 struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *owner);
 /* Takes an OWNED span from its owner; an empty one goes to the page heap. */
 void ghu_mcentral_uncache_span(struct ghu_mspan *s);
-/* free() of an object that is on WATCH.  False: it is not, any more. */
-bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index);
+/* free() of an object that is on WATCH, or HELD, as state says.  False: it is not, any more. */
+bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t state);
 /*
  * The sweeper's visit to a SHARED span; ghu_mspan_lock must be held.  Makes good what
  * racing frees did to its watch.  The span, now DEAD, if it is empty: the caller

@@ -29,11 +29,14 @@ static bool was_object(uintptr_t addr)
 {
 	const struct ghu_mspan *s = ghu_pagemap_get(addr);
 	uint32_t index;
+	uint8_t state;
 
 	if (s == &ghu_mspan_gone)
 		return !is_in_large(addr);
-	return s && ghu_find_object(s, addr, &index) &&
-	       ghu_state(&ghu_states(s)[index]) == GHU_OBJ_FREE;
+	if (!s || !ghu_find_object(s, addr, &index))
+		return false;
+	state = ghu_state(&ghu_states(s)[index]);
+	return state == GHU_OBJ_FREE || state == GHU_OBJ_HELD;
 }
 
 ghu_noinline void ghu_bad_pointer(const struct ghu_complaint *c, uintptr_t addr)

@@ -18,6 +18,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include "mspan.h"
+#include "options.h"
 #include "pagemap.h"
 #include "sweep.h"
 #include "zerosize.h"
@@ -221,7 +222,8 @@ static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct 
 	s->fresh = 0;
 	s->sweepgen = ghu_sweepgen();
 	s->owner = NULL;
-	s->divmul = c->divmul;
+	s->guarded = false;
+	s->divmul = ghu_checked ? 0 : c->divmul;
 	init_states(s, sizeclass ? c->nwindows : 1);
 }
 
@@ -287,14 +289,24 @@ static unsigned int windows_of(const struct ghu_mspan *s)
 	return ghu_classes[ghu_mspan_class(s)].nwindows;
 }
 
-unsigned int ghu_mspan_count_free(const struct ghu_mspan *s)
+static inline unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
 {
 	const uint8_t *states = ghu_states(s);
 	unsigned int n = 0;
 
 	for (unsigned int w = 0; w < windows_of(s); w++)
-		n += (unsigned int)__builtin_popcountll(ghu_match64(states + 64 * w, GHU_OBJ_FREE));
+		n += (unsigned int)__builtin_popcountll(ghu_match64(states + 64 * w, state));
 	return n;
+}
+
+unsigned int ghu_mspan_count_free(const struct ghu_mspan *s)
+{
+	return count_state(s, GHU_OBJ_FREE);
+}
+
+unsigned int ghu_mspan_count_held(const struct ghu_mspan *s)
+{
+	return ghu_checked ? count_state(s, GHU_OBJ_HELD) : 0;
 }
 
 static bool is_watched(const struct ghu_mspan *s)
@@ -304,7 +316,7 @@ static bool is_watched(const struct ghu_mspan *s)
 	for (unsigned int w = 0; w < windows_of(s); w++)
 		if (ghu_match64(states + 64 * w, GHU_OBJ_WATCH))
 			return true;
-	return false;
+	return ghu_mspan_count_held(s);
 }
 
 /* The live object with the lowest or the highest index, or -1. */

@@ -7,7 +7,8 @@
  * A state byte is all that free() writes: FREE over LIVE, with a plain store, from
  * any thread.  malloc() takes objects whose byte a sweep saw FREE, and stores LIVE.
  * Bytes behind the last object are TAIL.  WATCH is LIVE too, but sends the free of
- * that object the slow way; see mcentral.c for what it is good for.
+ * that object the slow way; see mcentral.c for what it is good for.  HELD is freed, but
+ * not to be handed out yet; see checked.c.
  *
  * Where a span is, which changes under the class's lock, or before anybody else
  * knows the span:
@@ -46,6 +47,7 @@ enum {
 	GHU_OBJ_LIVE,
 	GHU_OBJ_TAIL,
 	GHU_OBJ_WATCH,
+	GHU_OBJ_HELD,
 };
 
 enum {
@@ -57,7 +59,7 @@ enum {
 
 struct ghu_mspan {
 	uintptr_t base;
-	uint32_t divmul;	/* of its class; 0 if LARGE, so that free() goes the slow way */
+	uint32_t divmul;	/* of its class; 0 if free() is to go the slow way: LARGE, or checked */
 	uint32_t elemsize;	/* of a large object: 0, see npages */
 	uint16_t nelems;
 	uint8_t spanclass;
@@ -65,6 +67,7 @@ struct ghu_mspan {
 	uint8_t window;		/* the 64 objects that the owner swept last */
 	uint8_t fresh;		/* windows from here on were never handed out */
 	bool needzero;		/* else those read as zeros */
+	bool guarded;		/* LARGE: the last page traps, and is not the object's */
 	uint32_t sweepgen;	/* of the cycle that looked at it last */
 	size_t npages;
 	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
@@ -104,6 +107,8 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it);
 void ghu_mspan_bytes(size_t *inuse, size_t *sys);
 
 unsigned int ghu_mspan_count_free(const struct ghu_mspan *s);
+/* Objects that are neither free nor live. */
+unsigned int ghu_mspan_count_held(const struct ghu_mspan *s);
 /*
  * Sees to it that freeing the last object will be noticed: one of the objects in
  * use is on WATCH afterwards, if possible one far from index.  False: none is in use.
@@ -154,7 +159,8 @@ static inline bool ghu_find_object(const struct ghu_mspan *s, uintptr_t addr, ui
 	*index = 0;
 	if (!ghu_mspan_class(s))
 		return addr == s->base;
-	return ghu_object_index(s->divmul, (uint32_t)(addr - s->base), index);
+	return ghu_object_index(ghu_classes[ghu_mspan_class(s)].divmul,
+				(uint32_t)(addr - s->base), index);
 }
 
 /* The fast path of free().  False: the object is none, or not LIVE, or the span's is slow. */

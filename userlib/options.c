@@ -23,9 +23,12 @@
 #include "sys.h"
 
 struct ghu_options ghu_options;
+bool ghu_checked;
 
 /* Longer than any option; longer ones are cut off in messages. */
 #define TEXT_MAX	64
+/* What quarantine is where hardened is on. */
+#define HARDENED_KIB	1024u
 
 struct option_def {
 	const char *name;
@@ -50,12 +53,24 @@ static const struct option_def option_table[] = {
 	{ "backend", &ghu_options.backend,
 	  GHU_BACKEND_AUTO, GHU_BACKEND_AUTO, GHU_BACKEND_EMBEDDED, backend_words,
 	  "auto, device or embedded", "where spans come from" },
+	{ "canary", &ghu_options.canary, 0, 0, 1, NULL,
+	  "0 or 1", "find what was written behind an object when it is freed" },
 	{ "gctrace", &ghu_options.gctrace, 0, 0, 1, NULL,
 	  "0 or 1", "print a line for each scavenging that released something" },
+	{ "guard", &ghu_options.guard, 0, 0, 1, NULL,
+	  "0 or 1", "a page that traps behind each large object" },
+	{ "hardened", &ghu_options.hardened, 0, 0, 1, NULL,
+	  "0 or 1", "canary=1, guard=1, quarantine=1024, and zero=1 unless there is junk" },
+	{ "junk", &ghu_options.junk, 0, 0, 255, NULL,
+	  "0 to 255", "fill freed objects with this, and new ones with its complement" },
+	{ "quarantine", &ghu_options.quarantine, 0, 0, 1u << 20, NULL,
+	  "0 to 1048576", "KiB of freed objects that wait to be used again, in random order" },
 	{ "scavenge", &ghu_options.scavenge, 0, 0, 1, NULL,
 	  "0 or 1", "embedded backend: release memory after 20 ms instead of 5 minutes" },
 	{ "uring", &ghu_options.uring, 0, 0, URING_MAX, NULL,
 	  URING_UNIT, "device backend: fetch spans ahead, with pages, by io_uring" },
+	{ "zero", &ghu_options.zero, 0, 0, 1, NULL,
+	  "0 or 1", "clear objects when they are freed" },
 };
 
 #define NR_OPTIONS	(sizeof(option_table) / sizeof(option_table[0]))
@@ -193,7 +208,7 @@ long ghu_option_get(const char *name, char *value, size_t size)
 /* Looked at when the heap is made and never again. */
 static bool is_fixed(const struct option_def *o)
 {
-	return o->value == &ghu_options.backend || o->value == &ghu_options.uring;
+	return o->value != &ghu_options.gctrace && o->value != &ghu_options.scavenge;
 }
 
 int ghu_option_set(const char *name, const char *value)
@@ -238,6 +253,25 @@ static const char *find_variable(char **env, const char *name)
 	return NULL;
 }
 
+static void set_if_unset(unsigned int *option, unsigned int value)
+{
+	if (!*option)
+		*option = value;
+}
+
+/* What follows from others. */
+static void conclude(struct ghu_options *o)
+{
+	if (o->hardened) {
+		set_if_unset(&o->canary, 1);
+		set_if_unset(&o->guard, 1);
+		set_if_unset(&o->quarantine, HARDENED_KIB);
+		if (!o->junk)
+			set_if_unset(&o->zero, 1);
+	}
+	ghu_checked = o->canary || o->guard || o->junk || o->zero || o->quarantine;
+}
+
 void ghu_options_init(void)
 {
 	char **env = &__environ ? __environ : NULL;
@@ -250,4 +284,5 @@ void ghu_options_init(void)
 	text = find_variable(env ? env : initial_environ(), "GOHEAPDEBUG");
 	if (text)
 		ghu_options_parse(text);
+	conclude(&ghu_options);
 }

@@ -20,9 +20,18 @@ struct ghu_options {
 	unsigned int gctrace;
 	unsigned int scavenge;
 	unsigned int uring;
+	/* checked.c */
+	unsigned int canary;
+	unsigned int guard;
+	unsigned int hardened;
+	unsigned int junk;
+	unsigned int quarantine;
+	unsigned int zero;
 };
 
 extern struct ghu_options ghu_options;
+/* One of those that checked.c is for is on.  Never changes once they were read. */
+extern bool ghu_checked;
 
 /* Reads the environment once; complains about what it does not understand, and goes on. */
 void ghu_options_init(void);

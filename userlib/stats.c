@@ -68,7 +68,7 @@ static uint64_t count_live(const struct ghu_mspan *s)
 {
 	if (!ghu_mspan_class(s))
 		return ghu_state(ghu_states(s)) == GHU_OBJ_LIVE;
-	return s->nelems - ghu_mspan_count_free(s);
+	return s->nelems - ghu_mspan_count_free(s) - ghu_mspan_count_held(s);
 }
 
 static void count_span(struct ghu_stats *st, const struct ghu_mspan *s)

@@ -28,6 +28,8 @@ static uint64_t live_objects(const struct ghu_mspan *s, unsigned int w)
 static void copy_large(struct copy *c, const struct ghu_mspan *s)
 {
 	c->live[0] = ghu_state(ghu_states(s)) == GHU_OBJ_LIVE;
+	if (s->guarded)
+		c->area.bytes -= GHU_PAGE_SIZE;
 	c->area.object_bytes = c->area.bytes;
 	c->area.live = c->live[0];
 }

@@ -180,6 +180,22 @@ int goheap_walk(goheap_walk_fn fn, void *arg);
 
 /* ---- options ---- */
 
+/*
+ * backend, gctrace, scavenge and uring are about where memory comes from and goes.  The
+ * others make malloc() and free() find more than they always do, and slower:
+ *
+ *   canary=1		what is behind an object is filled, and compared when it is freed;
+ *			malloc_usable_size() is what was asked for
+ *   guard=1		behind a large object there is a page that traps
+ *   quarantine=KIB	so much of what was freed waits before it is used again, in random
+ *			order; if it was filled it must still be, and with guard=1 large
+ *			objects trap while they wait
+ *   zero=1		objects are cleared when they are freed
+ *   junk=BYTE		or filled with this, and new ones with its complement; while any of
+ *			these is on, mallopt(M_PERTURB) changes it
+ *   hardened=1		canary=1, guard=1, quarantine=1024, and zero=1 unless there is junk
+ */
+
 /* The name of option number i, from 0 on; NULL: there are no more. */
 const char *goheap_option_name(unsigned int i);
 
@@ -193,7 +209,7 @@ int goheap_option_get(const char *name, char *value, size_t size);
 /*
  * Sets an option for the whole process, from the next time on that it matters.
  * 0, or -1 and errno ENOENT: no such option; EINVAL: it takes no such value; EBUSY: it
- * can be set by GOHEAPDEBUG only (backend, uring).
+ * can be set by GOHEAPDEBUG only (all but gctrace and scavenge).
  */
 int goheap_option_set(const char *name, const char *value);
 
