@@ -120,6 +120,8 @@ TEST_F(heap, all_heaps_are_reached)
 }
 
 #define PIECE	(64 * 1024UL)
+/* Since 6.2 each CPU counts up to 32 pages of a process by itself: the scan sees so much less. */
+#define UNSEEN	(2 * 32 * 4096UL)
 
 /* A heap with so much idle, in pieces among what is in use; its descriptor, or -1. */
 static int heap_with_pieces(size_t bytes)
@@ -191,7 +193,7 @@ TEST(a_scan_takes_no_more_than_is_asked_for)
 	trace_end();
 	EXPECT_GE(scans.shared, 1);
 	EXPECT_GE(scans.most, BATCH);
-	EXPECT_LE(scans.most, BATCH + PIECE);
+	EXPECT_LE(scans.most, BATCH + PIECE + UNSEEN);
 }
 
 TEST_F(heap, a_forked_child_is_respected)
@@ -337,6 +339,21 @@ TEST_F_TIMEOUT(cgroup, a_stopped_process_with_many_idle_spans_is_asked, 60)
 }
 
 /* One with pieces that are idle among what is in use, and a younger one with a block. */
+/*
+ * By memory.high, which looks at what is in use after each pass.  memory.reclaim counts
+ * what it was credited with, and since 6.4 that is nothing of ours.
+ */
+static void reclaim(uint64_t bytes)
+{
+	uint64_t current = file_number(CGROUP "/memory.current");
+	char high[32];
+
+	snprintf(high, sizeof(high), "%llu",
+		 (unsigned long long)(current > bytes ? current - bytes : 0));
+	cgroup_write("memory.high", high);
+	cgroup_write("memory.high", "max");
+}
+
 static int whole_blocks_first(void)
 {
 	int pieces = dev_open(), block = dev_open();
@@ -354,14 +371,15 @@ static int whole_blocks_first(void)
 	}
 	p = span_new(block, 64 * MIB / PAGE);
 	memset(p, 1, 64 * MIB);
-	if (span_free(block, p, 0) || cgroup_write("memory.reclaim", "16M"))
+	if (span_free(block, p, 0))
 		return 3;
+	reclaim(16 * MIB);
 	if (stats(pieces, &a) || stats(block, &b))
 		return 4;
 	if (a.scav_pressure_bytes || !b.scav_pressure_bytes || !a.pressure_events)
 		return 5;
-	/* There is not so much, but for the pieces; it says so. */
-	cgroup_write("memory.reclaim", "128M");
+	/* There is not so much, but for the pieces. */
+	reclaim(128 * MIB);
 	if (stats(pieces, &a) || stats(block, &b))
 		return 6;
 	return a.scav_pressure_bytes && b.scav_pressure_bytes == 64 * MIB ? 0 : 7;
@@ -371,8 +389,8 @@ TEST_F_TIMEOUT(cgroup, whole_blocks_of_one_heap_go_before_pieces_of_another, 60)
 {
 	pid_t pid;
 
-	if (!self->made || access(CGROUP "/memory.reclaim", W_OK))
-		SKIP(return, "needs cgroup2 with memory.reclaim");
+	if (!self->made)
+		SKIP(return, "needs cgroup2 with the memory controller");
 	pid = fork();
 	if (!pid)
 		_exit(whole_blocks_first());
