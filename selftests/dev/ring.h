@@ -36,7 +36,8 @@ static inline struct io_uring_sqe *add(struct io_uring *ring, int fd, unsigned i
 /* The result of one request, and which it was; a positive one must not be. */
 static inline int result(struct io_uring *ring, uint64_t *data)
 {
-	struct __kernel_timespec limit = { .tv_sec = 20 };
+	/* A debug kernel on a busy machine may take long to get round to a worker. */
+	struct __kernel_timespec limit = { .tv_sec = 60 };
 	struct io_uring_cqe *cqe;
 	int res;
 

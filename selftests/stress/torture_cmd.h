@@ -18,7 +18,11 @@ static uint64_t told_min, told_max;	/* the generation that poll() told last */
 
 static int any_cmd(unsigned int nr, void *arg)
 {
-	return has_ring && below(2) ? ring_cmd(&ring, heap, nr, arg) : cmd(heap, nr, arg);
+	int err = has_ring && below(2) ? ring_cmd(&ring, heap, nr, arg) : cmd(heap, nr, arg);
+
+	if (err >= 1000)
+		printf("# a request to the ring was lost (%d)\n", err);
+	return err;
 }
 
 static int any_vec(unsigned int nr, struct goheap_span *s, unsigned int n, uint64_t align,
