@@ -78,7 +78,8 @@ FIXTURE_SETUP(age)
 	if (!self->pid)
 		_exit(victim(up[1], self->down[0]));
 	ASSERT_EQ(sizeof(self->r), read(up[0], &self->r, sizeof(self->r)));
-	ASSERT_GE(self->r.before_kib - self->r.empty_kib, (long)(IDLE + LIVE) / 1024);
+	/* Each thread counts up to 64 pages before it tells of them. */
+	ASSERT_GE(self->r.before_kib - self->r.empty_kib, (long)(IDLE + LIVE) / 1024 - 256);
 }
 
 FIXTURE_TEARDOWN(age)

@@ -466,7 +466,8 @@ TEST_F(heap, a_release_that_a_forked_child_forbids_is_not_tried_again)
 	reap(pid);
 	ASSERT_EQ(0, stats(self->fd, &st));
 	EXPECT_GE(st.scav_skipped, 1);
-	EXPECT_LE(st.scav_skipped, 2);
+	/* Not 20 times in this second. */
+	EXPECT_LE(st.scav_skipped, 4);
 	EXPECT_EQ(32 * MIB + PAGE, held(self->fd));
 	ASSERT_EQ(0, span_free(self->fd, next, 0));
 	EXPECT_LE(falls_to(self->fd, 14 * MIB), 14 * MIB);

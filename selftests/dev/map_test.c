@@ -141,6 +141,8 @@ TEST(khugepaged_leaves_the_arena_alone)
 {
 	int fd = dev_open();
 
+	if (!has_huge_pages())
+		SKIP(return, "this kernel has no huge pages");
 	if (file_number(ALLOWED))
 		SKIP(return, "the module's parameter khugepaged is set");
 	EXPECT_EQ(-EINVAL, collapse_errno(fd));
@@ -154,6 +156,8 @@ TEST(khugepaged_leaves_the_arena_alone)
 
 TEST(unless_it_may)
 {
+	if (!has_huge_pages())
+		SKIP(return, "this kernel has no huge pages");
 	if (file_write(ALLOWED, "1"))
 		SKIP(return, "needs root");
 	EXPECT_EQ(0, collapse_errno_of_new("/dev/goheap"));
@@ -166,6 +170,8 @@ TEST(or_the_node_is_elsewhere)
 	char dir[] = "/tmp/map_test.XXXXXX", node[64];
 	struct stat st;
 
+	if (!has_huge_pages())
+		SKIP(return, "this kernel has no huge pages");
 	ASSERT_NE(NULL, mkdtemp(dir));
 	snprintf(node, sizeof(node), "%s/goheap", dir);
 	ASSERT_EQ(0, stat("/dev/goheap", &st));
