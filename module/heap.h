@@ -60,6 +60,7 @@ struct goheap {
 	atomic64_t scav_skipped;
 	u64 soft_pages;			/* the heap mutex; the hard one: core.max_held_pages */
 	struct delayed_work soft_work;
+	bool soft_unfinished;		/* the heap mutex */
 	wait_queue_head_t pressure_wait;	/* those who poll(); they have a file */
 	struct list_head lru;
 	struct kobject kobj;

@@ -61,12 +61,12 @@ void goheap_check_soft_locked(struct goheap *heap)
 		goheap_queue_delayed_work(&heap->soft_work, GOHEAP_SOFT_DELAY);
 }
 
-/* What the worker is to release. */
+/* What the worker is to release.  A pass that did not come to its end goes on. */
 static u64 goheap_soft_excess_locked(struct goheap *heap)
 {
 	u64 soft = heap->soft_pages, hard = heap->core.max_held_pages;
 
-	if (goheap_excess_locked(heap, soft))
+	if (heap->soft_unfinished || goheap_excess_locked(heap, soft))
 		return goheap_excess_locked(heap, min(soft - soft / 8, hard));
 	return goheap_excess_locked(heap, hard);
 }
@@ -75,15 +75,17 @@ static void goheap_soft_pass(struct work_struct *work)
 {
 	struct goheap *heap = container_of(to_delayed_work(work), struct goheap, soft_work);
 	struct goheap_scav scav = { .only_try = true };
+	bool again;
 
 	goheap_lock(heap);
 	scav.max_bytes = goheap_soft_excess_locked(heap);
 	goheap_unlock(heap);
-	if (goheap_scavenge(heap, &scav) != -EAGAIN)
-		return;
-	/* A lock was taken, or time is up: again. */
+	/* A lock was taken, or time is up. */
+	again = goheap_scavenge(heap, &scav) == -EAGAIN;
 	goheap_lock(heap);
-	goheap_check_soft_locked(heap);
+	heap->soft_unfinished = again;
+	if (again)
+		goheap_queue_delayed_work(&heap->soft_work, GOHEAP_SOFT_DELAY);
 	goheap_unlock(heap);
 }
 
