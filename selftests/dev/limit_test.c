@@ -396,7 +396,9 @@ TEST_F(heap, a_busy_program_above_its_soft_limit_keeps_its_pages)
 	ASSERT_EQ(0, limit_set(self->fd, 4 * MIB, ALL));
 	ASSERT_NE(NULL, touched(self->fd, 8 * MIB));
 	began = now_ms();
-	for (; now_ms() < began + 2000 || frees < 1000; frees++) {
+	/* On a slow kernel the worker, which only tries, may find nothing idle for long. */
+	for (; now_ms() < began + 2000 || frees < 1000 ||
+	       (!demanded(self->fd) && now_ms() < began + 30000); frees++) {
 		char *q = span_new(self->fd, 64);
 
 		ASSERT_NE(NULL, q);
