@@ -14,10 +14,9 @@
  */
 #include "dev.h"
 #include <kselftest_harness.h>
-#include <stddef.h>
 
 #if __has_include(<liburing.h>)
-#include <liburing.h>
+#include "ring.h"
 #endif
 
 #define TRACING		"/sys/kernel/tracing"
@@ -342,27 +341,6 @@ TEST_F(lock, by_limit)
 }
 
 #if __has_include(<liburing.h>)
-
-static int ring_cmd(struct io_uring *ring, int fd, unsigned int nr, const void *arg)
-{
-	const struct goheap_uring u = { .arg = (uintptr_t)arg };
-	struct io_uring_sqe *sqe = io_uring_get_sqe(ring);
-	struct io_uring_cqe *cqe;
-	int res;
-
-	if (!sqe)
-		return -EBUSY;
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = fd;
-	sqe->cmd_op = nr;
-	memcpy((char *)sqe + offsetof(struct io_uring_sqe, cmd), &u, sizeof(u));
-	if (io_uring_submit(ring) != 1 || io_uring_wait_cqe(ring, &cqe))
-		return -EIO;
-	res = cqe->res;
-	io_uring_cqe_seen(ring, cqe);
-	return res;
-}
 
 TEST_F(lock, by_a_ring)
 {

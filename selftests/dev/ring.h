@@ -34,7 +34,7 @@ static inline struct io_uring_sqe *add(struct io_uring *ring, int fd, unsigned i
 }
 
 /* The result of one request, and which it was; a positive one must not be. */
-static inline int result(struct io_uring *ring, uint64_t *data)
+static inline int ring_result(struct io_uring *ring, uint64_t *data)
 {
 	/* A debug kernel on a busy machine may take long to get round to a worker. */
 	struct __kernel_timespec limit = { .tv_sec = 60 };
@@ -59,7 +59,7 @@ static inline int ring_cmd(struct io_uring *ring, int fd, unsigned int nr, const
 	/* Of a polled ring also what was taken, but not yet ticked off, is counted. */
 	if (!add(ring, fd, nr, arg, 0) || io_uring_submit(ring) < 1)
 		return 1001;
-	return result(ring, NULL);
+	return ring_result(ring, NULL);
 }
 
 static inline struct goheap_span_vec vec_of(struct goheap_span *s, unsigned int nr)

@@ -285,7 +285,7 @@ TEST_F(ring, reserved_must_be_zero)
 
 		prep_payload(io_uring_get_sqe(&self->ring), self->fd, nrs[i], &u, 0);
 		ASSERT_EQ(1, io_uring_submit(&self->ring));
-		EXPECT_EQ(-EINVAL, result(&self->ring, NULL));
+		EXPECT_EQ(-EINVAL, ring_result(&self->ring, NULL));
 	}
 	ASSERT_EQ(0, stats(self->fd, &st));
 	EXPECT_EQ(0, st.nr_allocs);
@@ -402,7 +402,7 @@ TEST_F(ring, the_payload_was_copied)
 		for (int i = 0; i < NR; i++)
 			memset(sqes[i], 0xff, sizeof(*sqes[i]));
 		for (int i = 0; i < NR; i++)
-			ASSERT_EQ(0, result(&self->ring, NULL));
+			ASSERT_EQ(0, ring_result(&self->ring, NULL));
 	}
 }
 
@@ -470,7 +470,7 @@ TEST_F(ring, a_registered_file)
 	sqe = add(&self->ring, 0, GOHEAP_SPAN_ALLOC, &v, 0);
 	sqe->flags |= IOSQE_FIXED_FILE;
 	ASSERT_EQ(1, io_uring_submit(&self->ring));
-	EXPECT_EQ(0, result(&self->ring, NULL));
+	EXPECT_EQ(0, ring_result(&self->ring, NULL));
 	memset((void *)s.addr, 1, PAGE);
 }
 
@@ -544,7 +544,7 @@ TEST_F_TIMEOUT(ring, sixty_four_in_flight, SLOW)
 		next_request(&slots[i], &seed, &self->ring, self->fd, i);
 	ASSERT_EQ(NR, io_uring_submit(&self->ring));
 	for (int n = 0; n < ROUNDS; n++) {
-		ASSERT_EQ(0, result(&self->ring, &data));
+		ASSERT_EQ(0, ring_result(&self->ring, &data));
 		ASSERT_LT(data, NR);
 		ASSERT_TRUE(finish_request(&slots[data], data));
 		ASSERT_TRUE(intact(&slots[data], data));
@@ -578,7 +578,7 @@ TEST_F(ring, linked_requests)
 	add(&self->ring, self->fd, GOHEAP_SPAN_ALLOC, &x, 3);
 	ASSERT_EQ(4, io_uring_submit(&self->ring));
 	for (int i = 0; i < 4; i++) {
-		EXPECT_EQ(0, result(&self->ring, &data));
+		EXPECT_EQ(0, ring_result(&self->ring, &data));
 		EXPECT_EQ(i, data);
 	}
 	/* The same pages, and released: the order was kept. */
@@ -607,7 +607,7 @@ TEST_F(ring, a_link_that_fails)
 		add(&self->ring, self->fd, GOHEAP_SPAN_ALLOC, &v, 1);
 		ASSERT_EQ(2, io_uring_submit(&self->ring));
 		for (int i = 0; i < 2; i++)
-			EXPECT_EQ(i ? -ECANCELED : -EINVAL, result(&self->ring, &data));
+			EXPECT_EQ(i ? -ECANCELED : -EINVAL, ring_result(&self->ring, &data));
 	}
 	ASSERT_EQ(0, stats(self->fd, &st));
 	EXPECT_EQ(0, st.nr_allocs);
@@ -746,7 +746,7 @@ TEST_F(ring, the_process_goes_on_while_pages_come)
 	EXPECT_EQ(self->arena + 64 * PAGE, p);
 	range.start = (uintptr_t)self->arena;
 	ASSERT_EQ(0, ioctl(held, UFFDIO_UNREGISTER, &range));
-	EXPECT_EQ(0, result(&self->ring, &data));
+	EXPECT_EQ(0, ring_result(&self->ring, &data));
 	EXPECT_EQ(5, data);
 	EXPECT_EQ((uintptr_t)self->arena, s.addr);
 	EXPECT_EQ(64 * PAGE, resident(self->arena, 64 * PAGE));
@@ -807,7 +807,7 @@ TEST_F_TIMEOUT(ring, in_flight_and_cancelled, SLOW)
 	}
 	ASSERT_EQ(NR / 2, io_uring_submit(&self->ring));
 	for (int i = 0; i < NR; i++) {
-		res = result(&self->ring, &data);
+		res = ring_result(&self->ring, &data);
 		if (data >= 1000) {
 			EXPECT_EQ(0, res);
 			continue;
@@ -824,10 +824,10 @@ TEST_F_TIMEOUT(ring, in_flight_and_cancelled, SLOW)
 	/* One that runs is not cancelled. */
 	io_uring_prep_cancel64(io_uring_get_sqe(&self->ring), 0, 0);
 	ASSERT_EQ(1, io_uring_submit(&self->ring));
-	EXPECT_EQ(-EALREADY, result(&self->ring, NULL));
+	EXPECT_EQ(-EALREADY, ring_result(&self->ring, NULL));
 	give(&h);
 	for (int i = 0; i < NR / 2; i++) {
-		EXPECT_EQ(0, result(&self->ring, &data));
+		EXPECT_EQ(0, ring_result(&self->ring, &data));
 		EXPECT_LT(data, NR / 2);
 		EXPECT_FALSE(seen[data]);
 		seen[data] = true;

@@ -5,35 +5,21 @@
  * ring, which is given it instead.  A ring is used for one try: a submission that
  * failed is still in it.
  */
-#include <liburing.h>
-#include <stddef.h>
+#include "ring.h"
 
 static struct io_uring ring;
 static int own_fail_nth;
 
 static int ring_run(unsigned int nr, void *arg)
 {
-	struct goheap_uring payload = { .arg = (uintptr_t)arg };
-	struct __kernel_timespec limit = { .tv_sec = 20 };
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&ring);
-	struct io_uring_cqe *cqe;
 	int res;
 
-	if (!sqe)
+	if (!add(&ring, u.fd, nr, arg, 0))
 		return -ENOSPC;
-	memset(sqe, 0, sizeof(*sqe));
-	sqe->opcode = IORING_OP_URING_CMD;
-	sqe->fd = u.fd;
-	sqe->cmd_op = nr;
-	memcpy((char *)sqe + offsetof(struct io_uring_sqe, cmd), &payload, sizeof(payload));
 	res = io_uring_submit(&ring);
 	if (res != 1)
 		return res < 0 ? res : -EAGAIN;
-	if (io_uring_peek_cqe(&ring, &cqe) && io_uring_wait_cqe_timeout(&ring, &cqe, &limit))
-		return -ETIME;
-	res = cqe->res;
-	io_uring_cqe_seen(&ring, cqe);
-	return res;
+	return ring_result(&ring, NULL);
 }
 
 static void ring_begin(void)

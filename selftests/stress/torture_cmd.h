@@ -18,10 +18,13 @@ static uint64_t told_min, told_max;	/* the generation that poll() told last */
 
 static int any_cmd(unsigned int nr, void *arg)
 {
-	int err = has_ring && below(2) ? ring_cmd(&ring, heap, nr, arg) : cmd(heap, nr, arg);
+	bool by_ring = has_ring && below(2);
+	int err = by_ring ? ring_cmd(&ring, heap, nr, arg) : cmd(heap, nr, arg);
 
 	if (err >= 1000)
 		printf("# a request to the ring was lost (%d)\n", err);
+	if (by_ring)
+		errno = -err;
 	return err;
 }
 
@@ -68,7 +71,7 @@ static void op_flood(void)
 	}
 	MUST(io_uring_submit(&ring) == nr);
 	for (unsigned int i = 0; i < nr; i++)
-		MUST(!result(&ring, NULL));
+		MUST(!ring_result(&ring, NULL));
 }
 
 /* ---- spans -------------------------------------------------------------------------- */

@@ -195,6 +195,7 @@ static void op_orphan(void)
 		_exit(0);
 	}
 	MUST(pid > 0);
+	close(pair[1]);		/* or a child that died before would be waited for */
 	fd = recv_fd(pair[0]);
 	MUST(fd >= 0);
 	if (below(2))
@@ -206,7 +207,6 @@ static void op_orphan(void)
 	close(fd);
 	waitpid(pid, NULL, 0);
 	close(pair[0]);
-	close(pair[1]);
 }
 
 /* ---- a process that takes its own heap apart ----------------------------------------------- */

@@ -253,8 +253,13 @@ static void op_pressure(void)
 	} else if (cgroup[0]) {
 		snprintf(text, sizeof(text), "%dM", (int)(1 + below(6)));
 		cgroup_write("memory.reclaim", text);
+		/*
+		 * Setting it reclaims.  Left as it is, with the swap full, it would
+		 * have each fault sleep for up to 2 s, with the mmap lock held.
+		 */
 		snprintf(text, sizeof(text), "%dM", (int)(64 + below(100)));
-		cgroup_write("memory.high", below(2) ? text : "max");
+		cgroup_write("memory.high", text);
+		cgroup_write("memory.high", "max");
 	}
 }
 

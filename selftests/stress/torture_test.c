@@ -169,8 +169,35 @@ static void say(const struct report *total, unsigned int nr_procs)
 		       i + 1 < NR_KINDS ? "," : "\n");
 }
 
+/* What the kernel is doing for each thread of each process of the test. */
+static void say_stacks(void)
+{
+	fflush(stdout);
+	system("for t in $(pgrep -x torture_test | sed 's:.*:/proc/&/task/*:'); do "
+	       "echo \"# $t $(cat $t/syscall)\"; sed 's/^/#   /' $t/stack; done 2>&1");
+}
+
+static void on_late(int sig)
+{
+}
+
+/* wait(), but who has not come to an end long after the time for it is killed. */
+static pid_t wait_or_kill(const pid_t *pids, unsigned int nr_procs, int *status)
+{
+	pid_t pid = wait(status);
+
+	if (pid > 0 || errno != EINTR)
+		return pid;
+	printf("# no end\n");
+	say_stacks();
+	for (unsigned int i = 0; i < nr_procs; i++)
+		kill(pids[i], SIGKILL);
+	return wait(status);
+}
+
 static int run(unsigned int nr_procs)
 {
+	struct sigaction late = { .sa_handler = on_late };
 	struct report total = {}, one;
 	pid_t pids[64], pid;
 	int up[2], status, bad = 0;
@@ -186,7 +213,9 @@ static int run(unsigned int nr_procs)
 	}
 	for (unsigned int i = 0; i < nr_procs; i++)
 		kill(pids[i], bad ? SIGKILL : SIGCONT);
-	while ((pid = wait(&status)) > 0) {
+	sigaction(SIGALRM, &late, NULL);
+	alarm(limit_ms / 1000 + 240);
+	while ((pid = wait_or_kill(pids, nr_procs, &status)) > 0) {
 		cgroup_end(pid);
 		bad |= status;
 		if (status || read(up[0], &one, sizeof(one)) != sizeof(one))
