@@ -208,6 +208,42 @@ TEST(userfaultfd_is_the_programs_own)
 	close(fd);
 }
 
+/* 0 or an error, of resolving a fault at @p with zeros. */
+static int zero_page_at(int uffd, char *p)
+{
+	struct uffdio_register reg = {
+		.mode = UFFDIO_REGISTER_MODE_MISSING, .range = { (uintptr_t)p, 4096 } };
+	struct uffdio_zeropage zero = { .range = reg.range };
+	int err;
+
+	if (ioctl(uffd, UFFDIO_REGISTER, &reg))
+		return 1;
+	err = ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+	ioctl(uffd, UFFDIO_UNREGISTER, &reg.range);
+	return err;
+}
+
+/* The kernel has it look at the size of what is mapped, though nothing is read of that. */
+TEST(userfaultfd_gives_zero_pages_as_to_dev_zero)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	int fd = dev_open(), uffd = syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
+	char *p = arena_map(fd, 64 * MIB), *other;
+	int zero = open("/dev/zero", O_RDWR);
+
+	if (uffd < 0)
+		SKIP(return, "no userfaultfd");
+	other = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
+	ASSERT_TRUE(p != MAP_FAILED && other != MAP_FAILED);
+	ASSERT_EQ(0, ioctl(uffd, UFFDIO_API, &api));
+	EXPECT_EQ(-EFAULT, zero_page_at(uffd, p));
+	EXPECT_EQ(-EFAULT, zero_page_at(uffd, other));
+	EXPECT_EQ(0, p[0]);
+	close(uffd);
+	close(zero);
+	close(fd);
+}
+
 TEST(a_reserved_arena_is_opened_by_mprotect)
 {
 	int fd = dev_open();
