@@ -182,6 +182,12 @@ static int reach(struct device_heap *d, int lost_fd)
 	return fd < 0 ? fd : 0;
 }
 
+/* Spans that a heap gave, ours or not, are not forgotten by asking again. */
+static bool has_spans(unsigned long cmd, const void *arg)
+{
+	return cmd == GOHEAP_SPAN_ALLOC && ((const struct goheap_span_vec *)arg)->done;
+}
+
 /*
  * A command to the heap, with an argument of bytes that is as it was if the
  * command has to be given again.  What the kernel answered, -ESTALE or -ENOLINK;
@@ -198,7 +204,7 @@ static long command_by(struct device_heap *d, int *by, unsigned long cmd, void *
 
 		*by = fd;
 		ret = dev_ioctl(fd, cmd, arg);
-		if (ghu_likely(!ret) || is_ours(d, fd))
+		if (ghu_likely(!ret) || has_spans(cmd, arg) || is_ours(d, fd))
 			return ret;
 		ret = reach(d, fd);
 		if (ret)

@@ -198,6 +198,30 @@ static int own_heap_on_our_number(void)
 	return same_heap(old);
 }
 
+/* One that gives some of the spans asked for, and then an error. */
+static int small_heap_on_our_number(void)
+{
+	struct goheap_limit l = { .size = sizeof(l), .flags = GOHEAP_LIMIT_SET,
+		.soft_bytes = 10 * 8192, .hard_bytes = 10 * 8192 };
+	uintptr_t old;
+	int fd;
+
+	T_SUB(begin());
+	old = (uintptr_t)objects[0];
+	fd = t_own_heap();
+	T(fd >= 0);
+	T_EQ(ioctl(fd, GOHEAP_LIMIT, &l), 0);
+	/* Of many it is not the page heap that is asked, and the number stays as it is. */
+	for (int i = 0; i < 200; i++) {
+		if (heap_fd() >= 0)
+			T(dup2(fd, heap_fd()) >= 0);
+		T(malloc(8192 + i));
+	}
+	T_SUB(replace_all());
+	T_EQ(t_spans(fd), 0);
+	return same_heap(old);
+}
+
 static int daemonises(void)
 {
 	T_SUB(begin());
@@ -305,6 +329,7 @@ static const struct t_case cases[] = {
 	{ "other things on our number", others_on_our_number },
 	{ "an empty heap on our number", empty_heap_on_our_number },
 	{ "the program's own heap on our number", own_heap_on_our_number },
+	{ "a small heap of its own on our number", small_heap_on_our_number },
 	{ "daemon", daemon_lives },
 	{ "low limit on descriptors", few_descriptors },
 	{ "one descriptor left", last_descriptor },
