@@ -30,6 +30,7 @@ static struct span spans[SPANS];
 static uint64_t soft = ALL, hard = ALL;	/* limits */
 static uint64_t most_held = ALL;	/* what may be held, see op_limit() */
 static pid_t children[CHILDREN];	/* that share the arena */
+static bool has_signals;		/* they come, or came, all the time */
 static uint64_t rng, seed, nr_ops;
 static const char *op;
 

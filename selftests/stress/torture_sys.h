@@ -274,6 +274,7 @@ static void op_signals(void)
 	struct itimerval never = {};
 	struct sigaction sa = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
 
+	has_signals = true;
 	MUST(!sigaction(SIGALRM, &sa, NULL));
 	MUST(!setitimer(ITIMER_REAL, below(3) ? &often : &never, NULL));
 }
