@@ -5,7 +5,8 @@
  * malloc() of up to 32 KiB takes an object from the thread's window.  free() finds the
  * span of the address, divides to get the object, and stores FREE over LIVE in its
  * state byte; it is the same for every thread, and needs to know nothing of the
- * thread's own.  Everything else is out of line.
+ * thread's own.  Only of a span that no thread owns the object may be kept, to be
+ * allocated again (recent.h).  Everything else is out of line.
  *
  * A free() that is wrong is found here, always: a state byte that is not LIVE, an
  * address that is not the start of an object, or that is in no span.  It ends the
@@ -64,38 +65,40 @@ static __attribute__((noinline)) void *malloc_slow(size_t size, size_t sizeclass
 	return p;
 }
 
-static __attribute__((noinline)) void *malloc_refill(size_t size, size_t sizeclass)
+static __attribute__((noinline)) void *malloc_reopen(size_t size, size_t sizeclass)
 {
 	void *p = ghu_mcache_reopen(sizeclass);
 
 	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
+/* The class's window is empty. */
+static __attribute__((noinline)) void *malloc_refill(size_t size, struct ghu_mcache_class *c)
+{
+	return c->nr_recent ? ghu_recent_pop(c) : malloc_reopen(size, ghu_mcache_class_number(c));
+}
+
+static inline void *malloc_of_class(size_t size, struct ghu_mcache_class *c)
+{
+	if (ghu_unlikely(!c->window.free))
+		return malloc_refill(size, c);
+	return ghu_window_take(&c->window);
+}
+
 static __attribute__((noinline)) void *malloc_medium(size_t size)
 {
-	size_t sizeclass;
 	bool needzero;
 
 	if (ghu_unlikely(size > GHU_MAX_SMALL_SIZE))
 		return alloc_large(size, &needzero);
-	sizeclass = ghu_size_to_class(size);
-	if (ghu_likely(ghu_mcache->windows[sizeclass].free))
-		return ghu_window_take(&ghu_mcache->windows[sizeclass]);
-	return malloc_refill(size, sizeclass);
+	return malloc_of_class(size, &ghu_mcache->classes[ghu_size_to_class(size)]);
 }
 
 ghu_export ghu_hot void *malloc(size_t size)
 {
-	struct ghu_window *w;
-	size_t sizeclass;
-
 	if (ghu_unlikely(size > GHU_SMALL_SIZE_MAX))
 		return malloc_medium(size);
-	sizeclass = ghu_size_to_class(size);
-	w = &ghu_mcache->windows[sizeclass];
-	if (ghu_unlikely(!w->free))
-		return malloc_refill(size, sizeclass);
-	return ghu_window_take(w);
+	return malloc_of_class(size, ghu_mcache_of_small(size));
 }
 
 ghu_export void *calloc(size_t n, size_t size)
@@ -110,9 +113,8 @@ ghu_export void *calloc(size_t n, size_t size)
 		p = alloc_large(bytes, &needzero);
 	} else {
 		size_t sizeclass = ghu_size_to_class(bytes);
-		struct ghu_window *w = &ghu_mcache->windows[sizeclass];
 
-		p = ghu_likely(w->free) ? ghu_window_take(w) : malloc_refill(bytes, sizeclass);
+		p = malloc_of_class(bytes, &ghu_mcache->classes[sizeclass]);
 		needzero = !ghu_mcache_last_zero(sizeclass);
 	}
 	return p && needzero ? memset(p, 0, bytes) : p;
@@ -289,13 +291,19 @@ static __attribute__((noinline)) void free_slow(uintptr_t addr)
 	ghu_mcache_trim();
 }
 
+static __attribute__((noinline)) void free_other(uintptr_t addr, struct ghu_mspan *s)
+{
+	if (ghu_unlikely(!s || !ghu_mcache_free_shared(s, addr)))
+		free_slow(addr);
+}
+
 ghu_export ghu_hot void free(void *p)
 {
 	uintptr_t addr = (uintptr_t)p;
 	struct ghu_mspan *s = ghu_pagemap_get(addr);
 
-	if (ghu_unlikely(!s || !ghu_mspan_free(s, addr)))
-		free_slow(addr);
+	if (ghu_unlikely(!s || !ghu_mcache_free(s, addr)))
+		free_other(addr, s);
 }
 
 ghu_export size_t malloc_usable_size(void *p)

@@ -71,13 +71,7 @@ static uint64_t cache_sys;
 
 /* ---- counting ---- */
 
-/*
- * A word for each class: how many free objects all windows had that were opened, and
- * in the lowest bits how many of them the last one had.  What is certainly taken is
- * the difference.
- */
-#define LAST_BITS	7u
-#define LAST_MASK	((1u << LAST_BITS) - 1)
+#define LAST_MASK	((1u << GHU_OPENED_LAST_BITS) - 1)
 
 /* The owner is the only one that writes. */
 static void add_own(uint64_t *n, uint64_t k)
@@ -100,23 +94,23 @@ static inline uint64_t count_bits(uint64_t m)
 
 static void count_opened(struct ghu_mcache *mc, size_t sizeclass, uint64_t free)
 {
-	uint64_t *n = &mc->opened[sizeclass];
+	uint64_t *n = &mc->classes[sizeclass].opened;
 	uint64_t nr = count_bits(free);
 
-	__atomic_store_n(n, (*n & ~(uint64_t)LAST_MASK) + (nr << LAST_BITS) + nr,
+	__atomic_store_n(n, (*n & ~(uint64_t)LAST_MASK) + (nr << GHU_OPENED_LAST_BITS) + nr,
 			 __ATOMIC_RELAXED);
 }
 
 /* The window is about to be left, and may not be empty. */
 static void count_closed(struct ghu_mcache *mc, size_t sizeclass)
 {
-	uint64_t *n = &mc->opened[sizeclass], last = *n & LAST_MASK;
-	uint64_t left = count_bits(mc->windows[sizeclass].free);
+	uint64_t *n = &mc->classes[sizeclass].opened, last = *n & LAST_MASK;
+	uint64_t left = count_bits(mc->classes[sizeclass].window.free);
 
 	/* It was reopened, and what it had first was all taken before. */
 	if (left > last)
 		left = last;
-	__atomic_store_n(n, *n - last - (left << LAST_BITS), __ATOMIC_RELAXED);
+	__atomic_store_n(n, *n - last - (left << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
 }
 
 static bool has_cache(void)
@@ -146,9 +140,9 @@ static void add_taken(uint64_t *sum, uint64_t k)
 static void add_cache(struct ghu_taken *sum, const struct ghu_mcache *mc)
 {
 	for (size_t i = 1; i < GHU_NUM_CLASSES; i++) {
-		uint64_t n = __atomic_load_n(&mc->opened[i], __ATOMIC_RELAXED);
+		uint64_t n = __atomic_load_n(&mc->classes[i].opened, __ATOMIC_RELAXED);
 
-		add_taken(&sum->objects[i], (n >> LAST_BITS) - (n & LAST_MASK));
+		add_taken(&sum->objects[i], (n >> GHU_OPENED_LAST_BITS) - (n & LAST_MASK));
 	}
 	add_taken(&sum->objects[0], __atomic_load_n(&mc->large, __ATOMIC_RELAXED));
 	add_taken(&sum->large_bytes, __atomic_load_n(&mc->large_bytes, __ATOMIC_RELAXED));
@@ -171,7 +165,8 @@ void ghu_mcache_bytes(size_t *inuse, size_t *sys)
 {
 	ghu_lock(&caches_lock);
 	*inuse = cachealloc.inuse_bytes;
-	*sys = __atomic_load_n(&cache_sys, __ATOMIC_RELAXED);
+	*sys = __atomic_load_n(&cache_sys, __ATOMIC_RELAXED) +
+	       __atomic_load_n(&ghu_recent_sys, __ATOMIC_RELAXED);
 	ghu_unlock(&caches_lock);
 }
 
@@ -181,9 +176,9 @@ void ghu_mcache_bytes(size_t *inuse, size_t *sys)
 static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
 		       unsigned int w, uint64_t free)
 {
-	struct ghu_window *win = &mc->windows[sizeclass];
+	struct ghu_window *win = &mc->classes[sizeclass].window;
 
-	mc->spans[sizeclass] = s;
+	mc->classes[sizeclass].span = s;
 	s->window = (uint8_t)w;
 	win->free = free;
 	win->states = ghu_states(s) + 64 * w;
@@ -196,10 +191,10 @@ static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_msp
 {
 	count_opened(mc, sizeclass, free);
 	set_window(mc, sizeclass, s, w, free);
-	mc->zero[sizeclass] = w >= s->fresh && !s->needzero;
+	mc->classes[sizeclass].zero = w >= s->fresh && !s->needzero;
 	if (w >= s->fresh)
 		s->fresh = (uint8_t)(w + 1);
-	return ghu_window_take(&mc->windows[sizeclass]);
+	return ghu_window_take(&mc->classes[sizeclass].window);
 }
 
 /* Opens the next window of a span that has a free object, around to the one it stands on. */
@@ -221,7 +216,7 @@ static void *sweep_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_msp
 /* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
 static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = mc->spans[sizeclass], *oldest = s->next;
+	struct ghu_mspan *s = mc->classes[sizeclass].span, *oldest = s->next;
 
 	s->next = oldest->next;
 	mc->owned_pages -= oldest->npages;
@@ -251,8 +246,9 @@ static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
 {
 	for (unsigned int i = 0; i < LET_GO_LOOKS; i++) {
 		size_t c = mc->victim = mc->victim % (GHU_NUM_CLASSES - 1) + 1;
+		const struct ghu_mspan *s = mc->classes[c].span;
 
-		if (c != sizeclass && mc->spans[c] && mc->spans[c]->next != mc->spans[c]) {
+		if (c != sizeclass && s && s->next != s) {
 			let_go_oldest(mc, c);
 			return true;
 		}
@@ -289,7 +285,7 @@ void ghu_mcache_trim(void)
  */
 static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = mc->spans[sizeclass]->next;
+	struct ghu_mspan *s = mc->classes[sizeclass].span->next;
 	void *p = sweep_owned(mc, sizeclass, s);
 
 	if (p)
@@ -314,25 +310,26 @@ static void count_taken(struct ghu_mcache *mc, size_t npages)
 /* A span from mcentral, which has a free object, becomes the one to allocate from. */
 static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
 {
-	struct ghu_mspan *current = mc->spans[sizeclass];
+	struct ghu_mspan *current = mc->classes[sizeclass].span;
 
 	s->next = current ? current->next : s;
 	if (current)
 		current->next = s;
 	mc->owned_pages += s->npages;
 	count_taken(mc, s->npages);
-	if (ghu_unlikely(mc->windows[sizeclass].free))
+	if (ghu_unlikely(mc->classes[sizeclass].window.free))
 		count_closed(mc, sizeclass);
 	return sweep_owned(mc, sizeclass, s);
 }
 
 static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *first = mc->spans[sizeclass], *s = first, *next;
+	struct ghu_mspan *first = mc->classes[sizeclass].span, *s = first, *next;
 
+	ghu_recent_drop(mc, sizeclass);
 	count_closed(mc, sizeclass);
-	mc->spans[sizeclass] = NULL;
-	mc->windows[sizeclass] = (struct ghu_window){ 0 };
+	mc->classes[sizeclass].span = NULL;
+	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
 	while (s) {
 		next = s->next;
 		mc->owned_pages -= s->npages;
@@ -369,6 +366,12 @@ static struct ghu_mspan *adopt_spans(void)
 	return dead;
 }
 
+static void drop_recent(struct ghu_mcache *mc)
+{
+	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
+		ghu_recent_drop(mc, i);
+}
+
 static void count_cache(int change)
 {
 	__atomic_store_n(&nr_caches, nr_caches + (unsigned int)change, __ATOMIC_RELAXED);
@@ -383,6 +386,7 @@ static void unlink_cache(struct ghu_mcache *mc)
 	else
 		caches = mc->next;
 	add_cache(&taken_gone, mc);
+	ghu_recent_free(mc);
 	ghu_fixalloc_free(&cachealloc, mc);
 	count_cache(-1);
 }
@@ -394,6 +398,9 @@ static ghu_noinline void adopt_orphans(void)
 
 	ghu_lock(&caches_lock);
 	if (orphans) {
+		for (mc = caches; mc; mc = mc->next)
+			if (mc->dead)
+				drop_recent(mc);
 		dead = adopt_spans();
 		for (mc = caches; mc; mc = next) {
 			next = mc->next;
@@ -432,13 +439,15 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 	if (ghu_unlikely(__atomic_load_n(&orphans, __ATOMIC_RELAXED)))
 		adopt_orphans();
 	heed_pressure(mc);
+	if (ghu_likely(mc == ghu_mcache))
+		ghu_recent_grow(mc, sizeclass);
 	s = ghu_mcentral_cache_span(sizeclass, mc);
 	return s ? insert_in_ring(mc, sizeclass, s) : NULL;
 }
 
 static void *refill(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = mc->spans[sizeclass];
+	struct ghu_mspan *s = mc->classes[sizeclass].span;
 	bool second = s && ghu_mcache_wants_second(sizeclass, s);
 	void *p = NULL;
 
@@ -449,7 +458,7 @@ static void *refill(struct ghu_mcache *mc, size_t sizeclass)
 	if (!p)
 		p = refill_from_central(mc, sizeclass);
 	/* It can do without. */
-	if (!p && second && mc->spans[sizeclass])
+	if (!p && second && mc->classes[sizeclass].span)
 		p = sweep_owned(mc, sizeclass, s);
 	return p;
 }
@@ -510,7 +519,7 @@ static bool attach_thread(void)
 /* The library must be initialised: that calls malloc(). */
 static void *alloc_shared(size_t sizeclass)
 {
-	struct ghu_window *win = &shared.windows[sizeclass];
+	struct ghu_window *win = &shared.classes[sizeclass].window;
 	void *p;
 
 	ghu_lock(&shared_lock);
@@ -530,7 +539,7 @@ void *ghu_mcache_refill(size_t sizeclass)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 
-	if (ghu_unlikely(!mc->spans[sizeclass]) && (mc == &no_cache || mc == &gone_cache))
+	if (ghu_unlikely(!mc->classes[sizeclass].span) && (mc == &no_cache || mc == &gone_cache))
 		return refill_without_cache(sizeclass);
 	return refill(mc, sizeclass);
 }
@@ -552,6 +561,7 @@ void ghu_front_fork_prepare(void)
 {
 	ghu_lock(&shared_lock);
 	ghu_lock(&caches_lock);
+	ghu_lock(&ghu_recent_lock);
 	ghu_lock(&ghu_mspan_lock);
 	ghu_mcentral_lock_all();
 	ghu_lock(&ghu_pagemap_lock);
@@ -566,6 +576,7 @@ void ghu_front_fork_parent(void)
 	ghu_unlock(&ghu_pagemap_lock);
 	ghu_mcentral_unlock_all();
 	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_recent_lock);
 	ghu_unlock(&caches_lock);
 	ghu_unlock(&shared_lock);
 }

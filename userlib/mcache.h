@@ -14,6 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "mspan.h"
+#include "recent.h"
 
 /* Up to 64 successive objects of a span. */
 struct ghu_window {
@@ -23,6 +24,24 @@ struct ghu_window {
 	uint64_t elemsize;
 };
 
+/*
+ * How many free objects all windows of the class had that were opened, and in the lowest
+ * bits how many of them the last one had.  What is certainly taken is the difference.
+ */
+#define GHU_OPENED_LAST_BITS	7u
+
+/* What a cache has of a class: a cache line. */
+struct ghu_mcache_class {
+	struct ghu_window window;
+	struct ghu_recent_object *recent;	/* stack of objects freed of late; see recent.h */
+	uint16_t nr_recent, max_recent;
+	bool zero;			/* the window's objects read as zeros: none was handed out */
+	struct ghu_mspan *span;		/* the window's; others of the owner's follow in a ring, the oldest first */
+	uint64_t opened;		/* see above */
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct ghu_mcache_class) == 64, "as ghu_size_to_cached8 says");
+
 /* What was allocated, for statistics. */
 struct ghu_taken {
 	uint64_t objects[GHU_NUM_CLASSES];	/* of class 0: large ones */
@@ -30,11 +49,8 @@ struct ghu_taken {
 };
 
 struct ghu_mcache {
-	struct ghu_window windows[GHU_NUM_CLASSES];
-	/* The window's span; others that are owned follow in a ring, the oldest first. */
-	struct ghu_mspan *spans[GHU_NUM_CLASSES];
-	/* Whether the window's objects read as zeros: none was ever handed out. */
-	bool zero[GHU_NUM_CLASSES];
+	struct ghu_mcache_class classes[GHU_NUM_CLASSES];
+	struct ghu_recent_stacks *stacks;	/* what stacks are in; NULL: none yet */
 	size_t owned_pages;
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int turns;	/* times that a full span met that there were too many */
@@ -42,7 +58,6 @@ struct ghu_mcache {
 	uint64_t pressure;	/* generation that was seen last */
 	bool dead;		/* of a thread that fork() left behind */
 	struct ghu_mcache *next, *prev;	/* all caches */
-	uint64_t opened[GHU_NUM_CLASSES];	/* objects of windows; see mcache.c */
 	uint64_t large, large_bytes;	/* allocated */
 };
 
@@ -64,6 +79,19 @@ void ghu_mcache_sum_taken(struct ghu_taken *sum);
 void ghu_mcache_bytes(size_t *inuse, size_t *sys);
 
 #pragma GCC visibility pop
+
+/* The calling thread's, of a size of at most GHU_SMALL_SIZE_MAX. */
+static inline struct ghu_mcache_class *ghu_mcache_of_small(size_t size)
+{
+	size_t i = (size + GHU_SMALL_SIZE_DIV - 1) / GHU_SMALL_SIZE_DIV;
+
+	return (struct ghu_mcache_class *)((char *)ghu_mcache->classes + ghu_size_to_cached8[i]);
+}
+
+static inline size_t ghu_mcache_class_number(const struct ghu_mcache_class *c)
+{
+	return (size_t)(c - ghu_mcache->classes);
+}
 
 /* The first free object of a window that is not empty. */
 static inline void *ghu_window_take(struct ghu_window *w)
@@ -93,42 +121,104 @@ static inline bool ghu_mcache_wants_second(size_t sizeclass, const struct ghu_ms
  */
 static inline void *ghu_mcache_reopen(size_t sizeclass)
 {
-	struct ghu_mcache *mc = ghu_mcache;
-	struct ghu_window *w = &mc->windows[sizeclass];
-	struct ghu_mspan *s = mc->spans[sizeclass];
+	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
+	struct ghu_window *w = &c->window;
+	struct ghu_mspan *s = c->span;
 
 	if (ghu_unlikely(!s || ghu_mcache_wants_second(sizeclass, s)))
 		return NULL;
 	if (ghu_classes[sizeclass].nelems > GHU_FEW_OBJECTS) {
 		w->free = ghu_match64(w->states, GHU_OBJ_FREE);
 	} else if (s->next->next == s) {
-		mc->spans[sizeclass] = s = s->next;
+		c->span = s = s->next;
 		w->states = ghu_states(s);
 		w->base = s->base;
 		w->free = ghu_match16(w->states, GHU_OBJ_FREE);
 	} else {
 		w->free = ghu_match8(w->states, GHU_OBJ_FREE);
 	}
-	mc->zero[sizeclass] = false;
+	c->zero = false;
 	return w->free ? ghu_window_take(w) : NULL;
+}
+
+/* Keeps a live object that is freed.  False: no room. */
+static inline bool ghu_recent_push(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
+{
+	unsigned int nr = c->nr_recent;
+
+	if (ghu_unlikely(nr == c->max_recent))
+		return false;
+	c->recent[nr] = (struct ghu_recent_object){ addr, state };
+	c->nr_recent = (uint16_t)(nr + 1);
+	__atomic_store_n(state, GHU_OBJ_KEPT, __ATOMIC_RELAXED);
+	return true;
+}
+
+/* Allocates what was kept last; there must be something. */
+static inline void *ghu_recent_pop(struct ghu_mcache_class *c)
+{
+	unsigned int nr = c->nr_recent - 1u;
+	const struct ghu_recent_object *o = &c->recent[nr];
+
+	c->nr_recent = (uint16_t)nr;
+	c->zero = false;
+	__atomic_store_n(&c->opened, c->opened + (1u << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
+	/* A watch that was put on it meanwhile stays. */
+	__atomic_store_n(o->state, ghu_state(o->state) & ~GHU_OBJ_KEPT_BIT, __ATOMIC_RELAXED);
+	return (void *)o->addr;
+}
+
+/*
+ * The fast path of free(), the same for objects of any thread.  False: the object is none,
+ * or not LIVE, or its span is nobody's own, or of another kind.
+ */
+static inline bool ghu_mcache_free(struct ghu_mspan *s, uintptr_t addr)
+{
+	uint32_t divmul = __atomic_load_n(&s->owned_divmul, __ATOMIC_RELAXED);
+	uint8_t *state = ghu_mspan_live(s, divmul, addr);
+
+	if (ghu_unlikely(!state))
+		return false;
+	__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* The same in a span that is nobody's own: perhaps the object is allocated again soon. */
+static inline bool ghu_mcache_free_shared(struct ghu_mspan *s, uintptr_t addr)
+{
+	uint8_t *state = ghu_mspan_live(s, s->divmul, addr);
+
+	if (ghu_unlikely(!state))
+		return false;
+	if (!ghu_recent_push(&ghu_mcache->classes[ghu_mspan_class(s)], addr, state))
+		__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	return true;
+}
+
+/* When the window is empty.  NULL: no memory. */
+static inline void *ghu_mcache_next(size_t sizeclass)
+{
+	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
+	void *p;
+
+	if (c->nr_recent)
+		return ghu_recent_pop(c);
+	p = ghu_mcache_reopen(sizeclass);
+	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass);
 }
 
 /* NULL: no memory. */
 static inline void *ghu_mcache_alloc(size_t sizeclass)
 {
-	struct ghu_window *w = &ghu_mcache->windows[sizeclass];
-	void *p;
+	struct ghu_window *w = &ghu_mcache->classes[sizeclass].window;
 
-	if (ghu_likely(w->free))
-		return ghu_window_take(w);
-	p = ghu_mcache_reopen(sizeclass);
-	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass);
+	return ghu_likely(w->free) ? ghu_window_take(w) : ghu_mcache_next(sizeclass);
 }
 
 /* After ghu_mcache_alloc(): whether what it returned reads as zeros. */
 static inline bool ghu_mcache_last_zero(size_t sizeclass)
 {
-	return ghu_mcache->zero[sizeclass];
+	return ghu_mcache->classes[sizeclass].zero;
 }
 
 #endif

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * The spans of a class that no thread owns, in a ring.  free() tells nobody that it
- * freed an object in one of them: it stores FREE, as always.  Who needs a span sweeps
- * a few, on from where the last one stopped, and takes the first of which an eighth is
- * free, or else the first with a free object; if there is none the heap grows by a
- * span.  So the ring is swept once while the heap grows by a quarter of it at most,
+ * freed an object in one of them: it keeps it for its own thread, or stores FREE.  Who
+ * needs a span sweeps a few, on from where the last one stopped, and takes the first of
+ * which an eighth is free, or else the first with a free object; if there is none the
+ * heap grows by a span.  So the ring is swept once while the heap grows by a quarter of it at most,
  * objects are found in handfuls and not one at a time, and what is not found at once is
  * bounded, as by a collector that sweeps in step with allocation.
  *
@@ -19,8 +19,8 @@
  * frees it may use the record until it stores FREE; after that, only under the class's
  * lock, under which alone a span leaves its owner or the ring.  So a record can be
  * reused at once, and a span cannot be given back twice: only who makes it DEAD, under
- * the lock, gives it back.  Objects of a span in the ring only ever become free, so
- * a look that finds all of them free is true.
+ * the lock, gives it back.  Objects of a span in the ring are in use, kept by a thread, or
+ * FREE, and those that are FREE stay so: a look that finds all of them FREE is true.
  *
  * What can be missed.  The fast path of free() tests for LIVE and then stores FREE.  An
  * object that is put on WATCH between the two is freed without anybody's noticing, and
@@ -55,6 +55,8 @@ static struct mcentral *central_of(const struct ghu_mspan *s)
 
 static void set_where(struct ghu_mspan *s, uint8_t where)
 {
+	__atomic_store_n(&s->owned_divmul, where == GHU_SPAN_IS_OWNED ? s->divmul : 0,
+			 __ATOMIC_RELAXED);
 	__atomic_store_n(&s->where, where, __ATOMIC_RELEASE);
 }
 
@@ -197,13 +199,32 @@ static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 	return old == state;
 }
 
+/* The watch goes to another object; to one that a thread keeps only if there is none in use. */
+static bool pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
+{
+	if (ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE))
+		return true;
+	/* Perhaps it is this one that keeps them. */
+	if (state == GHU_OBJ_WATCH && ghu_mcache->classes[ghu_mspan_class(s)].nr_recent)
+		ghu_recent_drop(ghu_mcache, ghu_mspan_class(s));
+	return ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT);
+}
+
 /* As long as the object is not FREE, the span stays. */
 bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
-	if (!ghu_mspan_pass_watch(s, index))
+	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_mspan_class(s)];
+	uint8_t *at = &ghu_states(s)[index];
+
+	if (!pass_watch(s, index, state))
 		return free_last(s, index, state);
-	return __atomic_exchange_n(&ghu_states(s)[index], GHU_OBJ_FREE, __ATOMIC_RELEASE) ==
-	       state;
+	if (ghu_state(at) != state)
+		return false;
+	/* As in the fast path of free(), two at the same instant are not told apart. */
+	if (state != GHU_OBJ_WATCH ||
+	    !ghu_recent_push(c, s->base + (uintptr_t)index * s->elemsize, at))
+		__atomic_store_n(at, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	return true;
 }
 
 /* ---- sweeping ---- */

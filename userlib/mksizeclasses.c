@@ -126,17 +126,17 @@ static void print_classes(void)
 	printf("};\n\n");
 }
 
-/* Entry i: the class of size first + i * step. */
-static void print_lookup(const char *name, unsigned int first, unsigned int step,
-			 unsigned int last)
+/* Entry i: the class of size first + i * step, times so much. */
+static void print_lookup(const char *type, const char *name, unsigned int first,
+			 unsigned int step, unsigned int last, unsigned int times)
 {
 	unsigned int class = 1, n = 0;
 
-	printf("const uint8_t %s[%u] = {", name, (last - first) / step + 1);
+	printf("const %s %s[%u] = {", type, name, (last - first) / step + 1);
 	for (unsigned int size = first; size <= last; size += step) {
 		while (classes[class].size < size)
 			class++;
-		printf("%s%u,", n++ % 16 ? " " : "\n\t", size ? class : ZERO_CLASS);
+		printf("%s%u,", n++ % 16 ? " " : "\n\t", (size ? class : ZERO_CLASS) * times);
 	}
 	printf("\n};\n\n");
 }
@@ -147,7 +147,9 @@ int main(void)
 	printf("/* SPDX-License-Identifier: MIT OR GPL-2.0 */\n");
 	printf("/* Written by mksizeclasses; included by sizeclass.c alone. */\n\n");
 	print_classes();
-	print_lookup("ghu_size_to_class8", 0, SMALL_SIZE_DIV, SMALL_SIZE_MAX);
-	print_lookup("ghu_size_to_class128", SMALL_SIZE_MAX, LARGE_SIZE_DIV, MAX_SMALL_SIZE);
+	print_lookup("uint8_t", "ghu_size_to_class8", 0, SMALL_SIZE_DIV, SMALL_SIZE_MAX, 1);
+	print_lookup("uint8_t", "ghu_size_to_class128", SMALL_SIZE_MAX, LARGE_SIZE_DIV,
+		     MAX_SMALL_SIZE, 1);
+	print_lookup("uint16_t", "ghu_size_to_cached8", 0, SMALL_SIZE_DIV, SMALL_SIZE_MAX, 64);
 	return 0;
 }

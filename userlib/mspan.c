@@ -36,7 +36,11 @@ struct ghu_mspan_slab {
 	uint32_t nr_max;
 	uint32_t nr_carved;			/* ever used, since it was empty */
 	uint32_t nr_used;
-} __attribute__((aligned(64)));
+	/* Records begin in the middle of a cache line; see mspan.h. */
+	char reserved[48];
+} __attribute__((aligned(32)));
+
+_Static_assert(sizeof(struct ghu_mspan_slab) % 64 == 32, "where records begin");
 
 struct ghu_mspan ghu_mspan_gone = { .where = GHU_SPAN_IS_DEAD };
 size_t ghu_pages_inuse;
@@ -224,6 +228,7 @@ static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct 
 	s->owner = NULL;
 	s->guarded = false;
 	s->divmul = ghu_checked ? 0 : c->divmul;
+	s->owned_divmul = 0;
 	init_states(s, sizeclass ? c->nwindows : 1);
 }
 
@@ -306,24 +311,29 @@ unsigned int ghu_mspan_count_free(const struct ghu_mspan *s)
 
 unsigned int ghu_mspan_count_held(const struct ghu_mspan *s)
 {
-	return ghu_checked ? count_state(s, GHU_OBJ_HELD) : 0;
+	return count_state(s, GHU_OBJ_KEPT) + count_state(s, GHU_OBJ_KEPT_WATCH) +
+	       (ghu_checked ? count_state(s, GHU_OBJ_HELD) : 0);
+}
+
+static bool has_state(const struct ghu_mspan *s, uint8_t state)
+{
+	for (unsigned int w = 0; w < windows_of(s); w++)
+		if (ghu_match64(ghu_states(s) + 64 * w, state))
+			return true;
+	return false;
 }
 
 static bool is_watched(const struct ghu_mspan *s)
 {
-	const uint8_t *states = ghu_states(s);
-
-	for (unsigned int w = 0; w < windows_of(s); w++)
-		if (ghu_match64(states + 64 * w, GHU_OBJ_WATCH))
-			return true;
-	return ghu_mspan_count_held(s);
+	return has_state(s, GHU_OBJ_WATCH) || has_state(s, GHU_OBJ_KEPT_WATCH) ||
+	       (ghu_checked && has_state(s, GHU_OBJ_HELD));
 }
 
-/* The live object with the lowest or the highest index, or -1. */
-static int lowest_live(const struct ghu_mspan *s)
+/* The object of that state with the lowest or the highest index, or -1. */
+static int lowest_of(const struct ghu_mspan *s, uint8_t state)
 {
 	for (unsigned int w = 0; w < windows_of(s); w++) {
-		uint64_t m = ghu_match64(ghu_states(s) + 64 * w, GHU_OBJ_LIVE);
+		uint64_t m = ghu_match64(ghu_states(s) + 64 * w, state);
 
 		if (m)
 			return (int)(64 * w) + __builtin_ctzll(m);
@@ -331,10 +341,10 @@ static int lowest_live(const struct ghu_mspan *s)
 	return -1;
 }
 
-static int highest_live(const struct ghu_mspan *s)
+static int highest_of(const struct ghu_mspan *s, uint8_t state)
 {
 	for (unsigned int w = windows_of(s); w-- > 0; ) {
-		uint64_t m = ghu_match64(ghu_states(s) + 64 * w, GHU_OBJ_LIVE);
+		uint64_t m = ghu_match64(ghu_states(s) + 64 * w, state);
 
 		if (m)
 			return (int)(64 * w) + 63 - __builtin_clzll(m);
@@ -342,22 +352,31 @@ static int highest_live(const struct ghu_mspan *s)
 	return -1;
 }
 
-bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index)
+bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
-	uint8_t live;
+	uint8_t old;
 	int i;
 
 	do {
-		i = 2 * index < s->nelems ? highest_live(s) : lowest_live(s);
-		live = GHU_OBJ_LIVE;
+		i = 2 * index < s->nelems ? highest_of(s, state) : lowest_of(s, state);
+		old = state;
 	} while (i >= 0 &&
-		 !__atomic_compare_exchange_n(&ghu_states(s)[i], &live, GHU_OBJ_WATCH, false,
+		 !__atomic_compare_exchange_n(&ghu_states(s)[i], &old,
+					      state - GHU_OBJ_LIVE + GHU_OBJ_WATCH, false,
 					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
 	return i >= 0;
 }
 
-/* The second look: meanwhile a free may have passed its watch to the only object left. */
+/*
+ * What is FREE stays so, but an object may be kept when those in use are looked at, and in
+ * use when those are that are kept; and a watch may be passed on in between.
+ */
 bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
 {
-	return is_watched(s) || ghu_mspan_pass_watch(s, index) || is_watched(s);
+	do {
+		if (is_watched(s) || ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) ||
+		    ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT))
+			return true;
+	} while (ghu_mspan_count_free(s) < s->nelems);
+	return false;
 }

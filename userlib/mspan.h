@@ -8,7 +8,8 @@
  * any thread.  malloc() takes objects whose byte a sweep saw FREE, and stores LIVE.
  * Bytes behind the last object are TAIL.  WATCH is LIVE too, but sends the free of
  * that object the slow way; see mcentral.c for what it is good for.  HELD is freed, but
- * not to be handed out yet; see checked.c.
+ * not to be handed out yet; see checked.c.  KEPT, too, is freed: a thread keeps it, to
+ * hand it out again; see recent.h.
  *
  * Where a span is, which changes under the class's lock, or before anybody else
  * knows the span:
@@ -48,6 +49,9 @@ enum {
 	GHU_OBJ_TAIL,
 	GHU_OBJ_WATCH,
 	GHU_OBJ_HELD,
+	GHU_OBJ_KEPT_BIT = 0x80,	/* of one that was LIVE, and will be what it was again */
+	GHU_OBJ_KEPT = GHU_OBJ_KEPT_BIT | GHU_OBJ_LIVE,
+	GHU_OBJ_KEPT_WATCH = GHU_OBJ_KEPT_BIT | GHU_OBJ_WATCH,
 };
 
 enum {
@@ -57,9 +61,17 @@ enum {
 	GHU_SPAN_IS_LARGE,
 };
 
+/* What free() reads comes last, and with the first 32 state bytes makes one cache line. */
 struct ghu_mspan {
+	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
+	struct ghu_mspan *prev;	/* in the ring of its class */
+	struct ghu_mcache *owner;
+	size_t npages;
+
 	uintptr_t base;
+	uint32_t owned_divmul;	/* as divmul, but of spans that are not OWNED 0 */
 	uint32_t divmul;	/* of its class; 0 if free() is to go the slow way: LARGE, or checked */
+	uint32_t sweepgen;	/* of the cycle that looked at it last */
 	uint32_t elemsize;	/* of a large object: 0, see npages */
 	uint16_t nelems;
 	uint8_t spanclass;
@@ -68,14 +80,9 @@ struct ghu_mspan {
 	uint8_t fresh;		/* windows from here on were never handed out */
 	bool needzero;		/* else those read as zeros */
 	bool guarded;		/* LARGE: the last page traps, and is not the object's */
-	uint32_t sweepgen;	/* of the cycle that looked at it last */
-	size_t npages;
-	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
-	struct ghu_mspan *prev;	/* in the ring of its class */
-	struct ghu_mcache *owner;
-} __attribute__((aligned(64)));
+} __attribute__((aligned(32)));
 
-_Static_assert(sizeof(struct ghu_mspan) == 64, "the record is one cache line");
+_Static_assert(sizeof(struct ghu_mspan) == 64, "state bytes begin in the middle of a cache line");
 
 #pragma GCC visibility push(hidden)
 
@@ -107,15 +114,15 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it);
 void ghu_mspan_bytes(size_t *inuse, size_t *sys);
 
 unsigned int ghu_mspan_count_free(const struct ghu_mspan *s);
-/* Objects that are neither free nor live. */
+/* Objects that are freed, and not to be had by everybody. */
 unsigned int ghu_mspan_count_held(const struct ghu_mspan *s);
 /*
  * Sees to it that freeing the last object will be noticed: one of the objects in
- * use is on WATCH afterwards, if possible one far from index.  False: none is in use.
+ * use, or KEPT, is on WATCH afterwards, if possible one far from index.  False: there is none.
  */
 bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index);
-/* Puts another live object on WATCH, far from index, if there is one that is not. */
-bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index);
+/* Puts another object on WATCH, far from index, if there is one in that state, LIVE or KEPT. */
+bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state);
 
 #pragma GCC visibility pop
 
@@ -163,19 +170,16 @@ static inline bool ghu_find_object(const struct ghu_mspan *s, uintptr_t addr, ui
 				(uint32_t)(addr - s->base), index);
 }
 
-/* The fast path of free().  False: the object is none, or not LIVE, or the span's is slow. */
-static inline bool ghu_mspan_free(struct ghu_mspan *s, uintptr_t addr)
+/* The state of the LIVE object at addr.  NULL: it is none, or not LIVE, or divmul is 0. */
+static inline uint8_t *ghu_mspan_live(struct ghu_mspan *s, uint32_t divmul, uintptr_t addr)
 {
 	uint32_t index;
 	uint8_t *state;
 
-	if (ghu_unlikely(!ghu_object_index(s->divmul, (uint32_t)(addr - s->base), &index)))
-		return false;
+	if (ghu_unlikely(!ghu_object_index(divmul, (uint32_t)(addr - s->base), &index)))
+		return NULL;
 	state = &ghu_states(s)[index];
-	if (ghu_unlikely(ghu_state(state) != GHU_OBJ_LIVE))
-		return false;
-	__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
-	return true;
+	return ghu_likely(ghu_state(state) == GHU_OBJ_LIVE) ? state : NULL;
 }
 
 /*

@@ -20,6 +20,7 @@
  * Sizes are size_t, which is mangled as unsigned long ("m") where this is built for.
  */
 #include <stdlib.h>
+#include "mcache.h"
 #include "misuse.h"
 #include "mspan.h"
 #include "pagemap.h"
@@ -194,7 +195,7 @@ static inline void delete_sized(void *p, size_t size)
 	struct ghu_mspan *s = ghu_pagemap_get((uintptr_t)p);
 
 	if (ghu_unlikely(!s || ghu_mspan_class(s) != class_of(size) ||
-			 !ghu_mspan_free(s, (uintptr_t)p)))
+			 !ghu_mcache_free(s, (uintptr_t)p)))
 		delete_slow(p, size);
 }
 

@@ -42,6 +42,8 @@ struct ghu_class {
 
 extern const struct ghu_class ghu_classes[GHU_NUM_CLASSES];
 extern const uint8_t ghu_size_to_class8[GHU_SMALL_SIZE_MAX / GHU_SMALL_SIZE_DIV + 1];
+/* 64 times as much: where the class is in a thread's cache, which is all malloc() asks for. */
+extern const uint16_t ghu_size_to_cached8[GHU_SMALL_SIZE_MAX / GHU_SMALL_SIZE_DIV + 1];
 extern const uint8_t ghu_size_to_class128[(GHU_MAX_SMALL_SIZE - GHU_SMALL_SIZE_MAX) /
 					  GHU_LARGE_SIZE_DIV + 1];
 

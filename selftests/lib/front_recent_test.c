@@ -1,0 +1,427 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Objects that a thread keeps when it frees them in spans that are nobody's own, from
+ * the inside: who keeps which and when, that they are found again, are free to
+ * everybody else, and never keep a span for long.
+ */
+#include <goheap.h>
+#include <malloc.h>
+#include <pthread.h>
+#include "../../userlib/mcache.h"
+#include "../../userlib/mcentral.h"
+#include "../../userlib/pagemap.h"
+#include "../../userlib/recent.h"
+#include "back_test.h"
+
+static void *(*volatile vmalloc)(size_t) = malloc;
+static void (*volatile vfree)(void *) = free;
+
+/* Objects of 1 KiB: 8 in a span. */
+#define SIZE	1024u
+#define CLASS	31u
+#define PER	8u
+#define SPANS	1000u
+#define N	(SPANS * PER)
+
+static char *objects[N];
+
+static struct ghu_mspan *span_of(const void *p)
+{
+	return ghu_pagemap_lookup((uintptr_t)p);
+}
+
+static uint8_t *state_of(const void *p)
+{
+	struct ghu_mspan *s = span_of(p);
+
+	return &ghu_states(s)[((uintptr_t)p - s->base) / s->elemsize];
+}
+
+static struct ghu_mcache_class *mine(void)
+{
+	return &ghu_mcache->classes[CLASS];
+}
+
+static int compare(const void *a, const void *b)
+{
+	char *const *p = a, *const *q = b;
+
+	return (*p > *q) - (*p < *q);
+}
+
+static void *fill_spans(void *arg)
+{
+	for (unsigned int i = 0; i < N; i++)
+		objects[i] = vmalloc(SIZE);
+	qsort(objects, N, sizeof(*objects), compare);
+	return arg;
+}
+
+static void shuffle(void)
+{
+	for (unsigned int i = N - 1; i > 0; i--) {
+		unsigned int k = (unsigned int)t_below(i + 1);
+		char *p = objects[i];
+
+		objects[i] = objects[k];
+		objects[k] = p;
+	}
+}
+
+/* Whole spans, which nobody owns, as the thread that made them is gone. */
+static int make_shared(void)
+{
+	pthread_t t;
+
+	T(!pthread_create(&t, NULL, fill_spans, NULL));
+	pthread_join(t, NULL);
+	for (unsigned int i = 0; i < N; i++)
+		T_EQ(ghu_mspan_where(span_of(objects[i])), GHU_SPAN_IS_SHARED);
+	return T_PASS;
+}
+
+static void *own[50 * PER];
+
+/* And the thread has asked for spans, until it keeps as much as it ever does. */
+static int begin(void)
+{
+	T_SUB(make_shared());
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		own[i] = vmalloc(SIZE);
+	T_EQ(mine()->max_recent, GHU_RECENT_MAX);
+	T_EQ(mine()->nr_recent, 0);
+	return T_PASS;
+}
+
+/* Until the window is empty and the next one would be opened. */
+static void empty_window(void)
+{
+	while (mine()->window.free)
+		vmalloc(SIZE);
+}
+
+/* What was freed last comes first, and is in use again. */
+static int test_again(void)
+{
+	T_SUB(begin());
+	for (unsigned int i = 0; i < 20; i++) {
+		vfree(objects[PER * i]);
+		T_EQ(*state_of(objects[PER * i]), GHU_OBJ_KEPT);
+		T_EQ(mine()->nr_recent, i + 1);
+	}
+	empty_window();
+	for (unsigned int i = 20; i-- > 0; ) {
+		T(vmalloc(SIZE) == objects[PER * i]);
+		T_EQ(*state_of(objects[PER * i]), GHU_OBJ_LIVE);
+	}
+	return T_PASS;
+}
+
+/* Who never lacked objects keeps none, and nobody more than so many. */
+static int test_bounds(void)
+{
+	T_SUB(make_shared());
+	T_EQ(mine()->max_recent, 0);
+	vfree(objects[0]);
+	T_EQ(*state_of(objects[0]), GHU_OBJ_FREE);
+	T_SUB(begin());
+	for (unsigned int i = 0; i < 2 * GHU_RECENT_MAX; i++)
+		vfree(objects[PER * i]);
+	T_EQ(mine()->nr_recent, GHU_RECENT_MAX);
+	T_EQ(*state_of(objects[0]), GHU_OBJ_KEPT);
+	T_EQ(*state_of(objects[PER * GHU_RECENT_MAX]), GHU_OBJ_FREE);
+	return T_PASS;
+}
+
+/* In its own spans the window finds it. */
+static int test_not_own(void)
+{
+	char *p;
+
+	T_SUB(begin());
+	p = vmalloc(SIZE);
+	T_EQ(ghu_mspan_where(span_of(p)), GHU_SPAN_IS_OWNED);
+	vfree(p);
+	T_EQ(*state_of(p), GHU_OBJ_FREE);
+	T_EQ(mine()->nr_recent, 0);
+	return T_PASS;
+}
+
+/* The watch is handed on, and the object kept like any other. */
+static int test_watched(void)
+{
+	T_SUB(begin());
+	T_EQ(*state_of(objects[PER - 1]), GHU_OBJ_WATCH);
+	vfree(objects[PER - 1]);
+	T_EQ(*state_of(objects[PER - 1]), GHU_OBJ_KEPT);
+	T_EQ(*state_of(objects[0]), GHU_OBJ_WATCH);
+	return T_PASS;
+}
+
+/* A span of which nothing but what the thread keeps is left goes back. */
+static int test_span_returns(void)
+{
+	T_SUB(begin());
+	for (unsigned int i = 0; i < PER - 1; i++)
+		vfree(objects[i]);
+	T_EQ(mine()->nr_recent, PER - 1);
+	vfree(objects[PER - 1]);
+	T(!span_of(objects[0]));
+	T_EQ(mine()->nr_recent, 0);
+	T_EQ(mine()->max_recent, 0);
+	return T_PASS;
+}
+
+/* What is kept is freed, for statistics, and for those who ask what an object is. */
+static int test_is_free(void)
+{
+	struct goheap_memstats before, after;
+
+	T_SUB(begin());
+	goheap_memstats(&before, sizeof(before));
+	for (unsigned int i = 0; i < 30; i++)
+		vfree(objects[PER * i]);
+	goheap_memstats(&after, sizeof(after));
+	T_EQ(mine()->nr_recent, 30);
+	T_EQ(before.heap_objects - after.heap_objects, 30);
+	T_EQ(before.heap_alloc - after.heap_alloc, 30 * SIZE);
+	T_EQ(after.mallocs, before.mallocs);
+	empty_window();
+	goheap_memstats(&before, sizeof(before));
+	for (unsigned int i = 0; i < 30; i++)
+		vmalloc(SIZE);
+	T_EQ(mine()->nr_recent, 0);
+	goheap_memstats(&after, sizeof(after));
+	T_EQ(after.heap_objects - before.heap_objects, 30);
+	T_EQ(after.mallocs - before.mallocs, 30);
+	return T_PASS;
+}
+
+static void free_twice(void)
+{
+	vfree(objects[0]);
+	vfree(objects[0]);
+}
+
+static int test_double_free(void)
+{
+	char text[200];
+
+	T_SUB(begin());
+	T_EQ(t_stderr(free_twice, text, sizeof(text)), 256 + SIGABRT);
+	T(!strncmp(text, "fatal error: free: double free: 0x", 34));
+	return T_PASS;
+}
+
+/* calloc() clears what it gets that way. */
+static int test_calloc(void)
+{
+	char *p;
+
+	T_SUB(begin());
+	empty_window();
+	memset(objects[0], 0x55, SIZE);
+	vfree(objects[0]);
+	p = calloc(1, SIZE);
+	T(p == objects[0]);
+	for (unsigned int i = 0; i < SIZE; i++)
+		T_EQ(p[i], 0);
+	return T_PASS;
+}
+
+static int flush_returns_all(void (*flush)(void))
+{
+	T_SUB(begin());
+	for (unsigned int i = 0; i < 30; i++)
+		vfree(objects[PER * i]);
+	T_EQ(mine()->nr_recent, 30);
+	flush();
+	T_EQ(mine()->nr_recent, 0);
+	for (unsigned int i = 0; i < 30; i++)
+		T_EQ(*state_of(objects[PER * i]), GHU_OBJ_FREE);
+	return T_PASS;
+}
+
+static void trim(void)
+{
+	malloc_trim(0);
+}
+
+static int test_flush(void)
+{
+	T_SUB(flush_returns_all(goheap_flush));
+	return flush_returns_all(trim);
+}
+
+/* Another thread's, which keeps some of what it freed last. */
+static int turn;
+
+static void wait_for(int t)
+{
+	while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != t)
+		usleep(100);
+}
+
+static void set_turn(int t)
+{
+	__atomic_store_n(&turn, t, __ATOMIC_RELEASE);
+}
+
+/* Keeps one object of each of so many spans, and stays. */
+#define KEPT	30u
+
+static void *keep_some(void *arg)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		own[i] = vmalloc(SIZE);
+	for (unsigned int i = 0; i < KEPT; i++)
+		vfree(objects[PER * i]);
+	set_turn((int)mine()->nr_recent);
+	wait_for(-1);
+	return arg;
+}
+
+static int start_keeper(pthread_t *t)
+{
+	T_SUB(make_shared());
+	set_turn(0);
+	T(!pthread_create(t, NULL, keep_some, NULL));
+	wait_for(KEPT);
+	return T_PASS;
+}
+
+static void free_the_others(void)
+{
+	for (unsigned int i = 0; i < PER * KEPT; i++)
+		if (i % PER)
+			vfree(objects[i]);
+}
+
+/* It learns that its objects are the last ones when it gives them up. */
+static int test_other_thread(void)
+{
+	pthread_t t;
+
+	T_SUB(start_keeper(&t));
+	free_the_others();
+	for (unsigned int i = 0; i < KEPT; i++)
+		T_EQ(*state_of(objects[PER * i]), GHU_OBJ_KEPT_WATCH);
+	set_turn(-1);
+	pthread_join(t, NULL);
+	for (unsigned int i = 0; i < KEPT; i++)
+		T(!span_of(objects[PER * i]));
+	return T_PASS;
+}
+
+/*
+ * An object that its thread allocates again and frees, over and over: who looks whether the
+ * span is empty, and sees it neither in use nor kept, must not take that for an answer.
+ */
+static uint8_t *swinging;
+
+static void *swing(void *arg)
+{
+	while (__atomic_load_n(&turn, __ATOMIC_ACQUIRE) != -1) {
+		__atomic_store_n(swinging, GHU_OBJ_KEPT, __ATOMIC_RELAXED);
+		__atomic_store_n(swinging, GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+	}
+	return arg;
+}
+
+static int test_swings(void)
+{
+	unsigned int empty = 0;
+	struct ghu_mspan *s;
+	pthread_t t;
+
+	T_SUB(make_shared());
+	s = span_of(objects[0]);
+	for (unsigned int i = 1; i < PER; i++)
+		__atomic_store_n(state_of(objects[i]), GHU_OBJ_FREE, __ATOMIC_RELAXED);
+	swinging = state_of(objects[0]);
+	__atomic_store_n(swinging, GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+	set_turn(0);
+	T(!pthread_create(&t, NULL, swing, NULL));
+	for (unsigned int i = 0; i < 3000000; i++)
+		empty += !ghu_mspan_watch(s, 0);
+	set_turn(-1);
+	pthread_join(t, NULL);
+	T_EQ(empty, 0);
+	return T_PASS;
+}
+
+/* Not one that took its place. */
+static bool is_span_of_ours(const void *p)
+{
+	return span_of(p) && span_of(p)->elemsize == SIZE;
+}
+
+/* In a child, nobody else is left to give them up. */
+static int test_fork(void)
+{
+	pthread_t t;
+	pid_t pid;
+
+	T_SUB(start_keeper(&t));
+	pid = fork();
+	if (!pid) {
+		alarm(20);
+		free_the_others();
+		/* New spans of another class, by which the orphans are noticed. */
+		for (unsigned int i = 0; i < 100; i++)
+			vmalloc(8192);
+		for (unsigned int i = 0; i < KEPT; i++)
+			if (is_span_of_ours(objects[PER * i]))
+				_exit(1);
+		_exit(17);
+	}
+	set_turn(-1);
+	pthread_join(t, NULL);
+	T_EQ(t_wait(pid), 17);
+	return T_PASS;
+}
+
+/* Objects replaced, and then all freed, at random: of the heap next to nothing stays. */
+static int test_all_freed(void)
+{
+	size_t before = goheap_inuse_bytes(), after;
+
+	T_SUB(begin());
+	shuffle();
+	for (unsigned int i = 0; i < 2 * N; i++) {
+		unsigned int k = (unsigned int)t_below(N);
+
+		vfree(objects[k]);
+		objects[k] = vmalloc(SIZE);
+	}
+	for (unsigned int i = 0; i < N; i++)
+		vfree(objects[i]);
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		vfree(own[i]);
+	after = goheap_inuse_bytes();
+	printf("# %zu of %u KiB stay, and %u objects are kept\n", (after - before) / 1024,
+	       N * SIZE / 1024, mine()->nr_recent);
+	T(after - before <= 2 * 128 * 8192);	/* what a thread may own, twice */
+	return T_PASS;
+}
+
+static const struct t_case cases[] = {
+	{ "what was freed last is allocated first", test_again },
+	{ "as many as the thread had need for", test_bounds },
+	{ "none of the thread's own spans", test_not_own },
+	{ "the object on watch", test_watched },
+	{ "nothing else left in the span", test_span_returns },
+	{ "they count as free", test_is_free },
+	{ "a second free", test_double_free },
+	{ "calloc clears them", test_calloc },
+	{ "flush and trim give them up", test_flush },
+	{ "the last of a span, kept by another thread", test_other_thread },
+	{ "an object that comes and goes", test_swings },
+	{ "kept by a thread that is not in the child", test_fork },
+	{ "all freed at random", test_all_freed },
+};
+
+int main(int argc, char **argv)
+{
+	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Stacks of objects freed of late: their size, and how they are emptied.
+ *
+ * All stacks of a thread are one mapping, of which only the pages of classes are
+ * touched that are used.  It goes to the next thread when its own ends.
+ */
+#include "mcache.h"
+#include "mcentral.h"
+#include "pagemap.h"
+#include "persistentalloc.h"
+#include "recent.h"
+
+/* By how many more objects a stack may hold each time; and bytes of all of them. */
+#define STEP		16u
+#define BYTES_MAX	65536u
+
+struct ghu_recent_stacks {
+	struct ghu_recent_object objects[GHU_NUM_CLASSES][GHU_RECENT_MAX];
+};
+
+struct ghu_lock ghu_recent_lock;
+uint64_t ghu_recent_sys;
+/* Of threads that are gone, linked by their first word. */
+static struct ghu_recent_stacks *unused;
+
+static struct ghu_recent_stacks *make_stacks(void)
+{
+	struct ghu_recent_stacks *st;
+
+	ghu_lock(&ghu_recent_lock);
+	st = unused;
+	if (st)
+		unused = *(struct ghu_recent_stacks **)st;
+	ghu_unlock(&ghu_recent_lock);
+	return st ? st : ghu_persistentalloc_try(sizeof(*st), 64, &ghu_recent_sys);
+}
+
+static uint32_t limit_of(size_t sizeclass)
+{
+	uint32_t nr = BYTES_MAX / ghu_classes[sizeclass].size;
+
+	return nr < GHU_RECENT_MAX ? nr : GHU_RECENT_MAX;
+}
+
+void ghu_recent_grow(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mcache_class *c = &mc->classes[sizeclass];
+	uint32_t limit;
+
+	if (ghu_likely(c->max_recent == GHU_RECENT_MAX) || sizeclass == GHU_ZERO_CLASS)
+		return;
+	if (!mc->stacks) {
+		mc->stacks = make_stacks();
+		if (!mc->stacks)
+			return;
+	}
+	limit = limit_of(sizeclass);
+	c->recent = mc->stacks->objects[sizeclass];
+	c->max_recent = (uint16_t)(c->max_recent + STEP < limit ? c->max_recent + STEP : limit);
+}
+
+/* If it was put on WATCH meanwhile, its span may be empty without it. */
+static void let_go(const struct ghu_recent_object *o)
+{
+	uint8_t kept = GHU_OBJ_KEPT;
+	struct ghu_mspan *s;
+	uint32_t index;
+
+	if (__atomic_compare_exchange_n(o->state, &kept, GHU_OBJ_FREE, false, __ATOMIC_RELEASE,
+					__ATOMIC_RELAXED))
+		return;
+	/* Else the thread was pushing or popping it when another one forked. */
+	if (kept != GHU_OBJ_KEPT_WATCH)
+		return;
+	s = ghu_pagemap_get(o->addr);
+	if (ghu_find_object(s, o->addr, &index))
+		ghu_mcentral_free_watched(s, index, GHU_OBJ_KEPT_WATCH);
+}
+
+void ghu_recent_drop(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mcache_class *c = &mc->classes[sizeclass];
+
+	while (c->nr_recent)
+		let_go(&c->recent[--c->nr_recent]);
+	c->max_recent = 0;
+}
+
+void ghu_recent_free(struct ghu_mcache *mc)
+{
+	if (!mc->stacks)
+		return;
+	ghu_lock(&ghu_recent_lock);
+	*(struct ghu_recent_stacks **)mc->stacks = unused;
+	unused = mc->stacks;
+	ghu_unlock(&ghu_recent_lock);
+	mc->stacks = NULL;
+}
