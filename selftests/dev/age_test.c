@@ -196,11 +196,15 @@ static uint64_t release_ms(int fd, const char *percent)
 
 TEST_F_TIMEOUT(age, takes_a_part_of_one_cpu, 120)
 {
-	uint64_t all, part;
+	uint64_t all = ALL, part, ms;
 	int fd = dev_open();
 
 	ASSERT_NE(MAP_FAILED, arena_map(fd, ARENA));
-	all = release_ms(fd, "100");
+	/* What else the machine does can only make it longer. */
+	for (int i = 0; i < 5; i++) {
+		ms = release_ms(fd, "100");
+		all = ms < all ? ms : all;
+	}
 	part = release_ms(fd, "2");
 	TH_LOG("%llu ms, and %llu ms with 2 %% of a CPU", (unsigned long long)all,
 	       (unsigned long long)part);
