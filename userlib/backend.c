@@ -68,7 +68,7 @@ static void account(size_t npages, int sign)
 {
 	size_t bytes = npages << GHU_PAGE_SHIFT;
 
-	__atomic_fetch_add(&inuse_bytes, sign < 0 ? -bytes : bytes, __ATOMIC_RELAXED);
+	ghu_count(&inuse_bytes, sign < 0 ? -bytes : bytes);
 }
 
 /* Whether the system's rules forbid so much, as they would to mmap(). */
@@ -164,11 +164,12 @@ static bool cacheable(uintptr_t addr, size_t npages)
 
 void ghu_span_free(uintptr_t addr, size_t npages)
 {
-	struct ghu_run out[GHU_SPANCACHE_BATCH] = { { .addr = addr, .npages = npages } };
+	struct ghu_run out[GHU_SPANCACHE_BATCH];
 	unsigned int nr = 1;
 
 	enter();
 	account(npages, -1);
+	out[0] = (struct ghu_run){ .addr = addr, .npages = npages };
 	if (cacheable(addr, npages))
 		nr = ghu_spancache_put(addr, npages, out);
 	ghu_heaps_free(out, nr);

@@ -264,7 +264,7 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
 	init_span(s, sizeclass, &run);
 	ghu_pagemap_set(run.addr, sizeclass ? npages : 1, s);
 	if (sizeclass != GHU_ZERO_CLASS)
-		__atomic_fetch_add(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
+		ghu_count(&ghu_pages_inuse, npages);
 	return s;
 
 free_span:
@@ -283,7 +283,7 @@ void ghu_mspan_destroy(struct ghu_mspan *s)
 	ghu_pagemap_set(base, sizeclass ? npages : 1, &ghu_mspan_gone);
 	record_free(s);
 	if (sizeclass != GHU_ZERO_CLASS)
-		__atomic_fetch_sub(&ghu_pages_inuse, npages, __ATOMIC_RELAXED);
+		ghu_count(&ghu_pages_inuse, -npages);
 	put_run(sizeclass, base, npages);
 }
 

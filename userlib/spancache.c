@@ -31,6 +31,8 @@ struct stack {
 } __attribute__((aligned(64)));
 
 static struct stack stacks[GHU_SPANCACHE_PAGES + 1];
+/* Bytes of used runs: of each length, under its lock, and of all. */
+static size_t used_of[GHU_SPANCACHE_PAGES + 1];
 static size_t used_bytes;
 
 static size_t run_bytes(size_t npages)
@@ -38,14 +40,13 @@ static size_t run_bytes(size_t npages)
 	return npages << GHU_PAGE_SHIFT;
 }
 
-static void used_add(size_t bytes)
+/* The stack holds so many used runs more, or fewer. */
+static void used_add(size_t npages, int nr)
 {
-	__atomic_fetch_add(&used_bytes, bytes, __ATOMIC_RELAXED);
-}
+	size_t bytes = (size_t)nr * run_bytes(npages);
 
-static void used_sub(size_t bytes)
-{
-	__atomic_fetch_sub(&used_bytes, bytes, __ATOMIC_RELAXED);
+	__atomic_store_n(&used_of[npages], used_of[npages] + bytes, __ATOMIC_RELAXED);
+	ghu_count(&used_bytes, bytes);
 }
 
 size_t ghu_spancache_used_bytes(void)
@@ -80,7 +81,7 @@ static void pop_locked(struct stack *s, size_t npages, struct ghu_run *run)
 	if (s->nr < s->nr_ahead)
 		s->nr_ahead = s->nr;
 	else
-		used_sub(run_bytes(npages));
+		used_add(npages, -1);
 }
 
 bool ghu_spancache_get(size_t npages, struct ghu_run *run)
@@ -159,7 +160,7 @@ static unsigned int take_used_locked(struct stack *s, size_t npages, struct ghu_
 	if (nr > GHU_SPANCACHE_BATCH)
 		nr = GHU_SPANCACHE_BATCH;
 	take_locked(s, npages, s->nr_ahead, nr, out);
-	used_sub(nr * run_bytes(npages));
+	used_add(npages, -(int)nr);
 	return nr;
 }
 
@@ -173,24 +174,13 @@ static unsigned int take_ahead_locked(struct stack *s, size_t npages, struct ghu
 	return nr;
 }
 
-static size_t stack_used_bytes(size_t npages)
-{
-	struct stack *s = &stacks[npages];
-	unsigned int nr;
-
-	ghu_lock(&s->lock);
-	nr = (unsigned int)s->nr - s->nr_ahead;
-	ghu_unlock(&s->lock);
-	return nr * run_bytes(npages);
-}
-
 /* The length whose used runs hold most; a guess, it may have changed already. */
 static size_t fullest(void)
 {
 	size_t best = 1, best_bytes = 0;
 
 	for (size_t n = 1; n <= GHU_SPANCACHE_PAGES; n++) {
-		size_t bytes = stack_used_bytes(n);
+		size_t bytes = __atomic_load_n(&used_of[n], __ATOMIC_RELAXED);
 
 		if (bytes > best_bytes) {
 			best_bytes = bytes;
@@ -229,7 +219,7 @@ unsigned int ghu_spancache_put(uintptr_t addr, size_t npages, struct ghu_run *ou
 	ghu_lock(&s->lock);
 	nr = make_room_locked(s, npages, out);
 	s->run[s->nr++] = addr | 1;
-	used_add(run_bytes(npages));
+	used_add(npages, 1);
 	ghu_unlock(&s->lock);
 	if (!nr && ghu_spancache_used_bytes() > GHU_SPANCACHE_BYTES + run_bytes(npages))
 		nr = take_fullest(out);
@@ -255,6 +245,7 @@ unsigned int ghu_spancache_drain(struct ghu_run *out)
 void ghu_spancache_forget(void)
 {
 	memset(stacks, 0, sizeof(stacks));
+	memset(used_of, 0, sizeof(used_of));
 	used_bytes = 0;
 }
 

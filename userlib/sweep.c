@@ -98,7 +98,7 @@ void ghu_sweep_finish(void)
 
 void ghu_sweep_allocated(size_t npages)
 {
-	__atomic_fetch_add(&allocated_pages, npages, __ATOMIC_RELAXED);
+	ghu_count(&allocated_pages, npages);
 }
 
 static bool is_due(void)

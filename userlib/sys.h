@@ -18,6 +18,34 @@
 #define ghu_hot		__attribute__((aligned(64)))
 
 /*
+ * Whether the process has one thread, as far as the C library knows: then nothing needs
+ * a locked instruction.  It changes to false in pthread_create(), never while the only
+ * thread is in here.  Who makes threads behind the C library's back must not allocate
+ * in them, which holds for its own malloc() too.
+ */
+#if __has_include(<sys/single_threaded.h>)
+#include <sys/single_threaded.h>
+static inline bool ghu_is_alone(void)
+{
+	return __libc_single_threaded;
+}
+#else
+static inline bool ghu_is_alone(void)
+{
+	return false;
+}
+#endif
+
+/* Adds to a counter that others may add to as well; what is added may be negative. */
+static inline void ghu_count(size_t *n, size_t k)
+{
+	if (ghu_is_alone())
+		__atomic_store_n(n, *n + k, __ATOMIC_RELAXED);
+	else
+		__atomic_fetch_add(n, k, __ATOMIC_RELAXED);
+}
+
+/*
  * A lock of four bytes: 0 free, 1 held, 2 held with waiters.  Spins briefly,
  * then sleeps on a futex.  All-zero bytes are a free lock.  Not recursive.
  */
@@ -31,14 +59,18 @@ static inline void ghu_lock(struct ghu_lock *l)
 {
 	uint32_t free = 0;
 
-	if (!__atomic_compare_exchange_n(&l->word, &free, 1, false,
+	if (ghu_is_alone() && !__atomic_load_n(&l->word, __ATOMIC_RELAXED))
+		__atomic_store_n(&l->word, 1, __ATOMIC_RELAXED);
+	else if (!__atomic_compare_exchange_n(&l->word, &free, 1, false,
 					 __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
 		ghu_lock_slow(l);
 }
 
 static inline void ghu_unlock(struct ghu_lock *l)
 {
-	if (__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) == 2)
+	if (ghu_is_alone())
+		__atomic_store_n(&l->word, 0, __ATOMIC_RELEASE);
+	else if (__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) == 2)
 		ghu_unlock_slow(l);
 }
 
