@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * A large object is a span of the page heap of its own, class 0, with one state
- * byte.  Nothing is cached here: the backend keeps short runs that were freed.
+ * byte.  A thread keeps the last few that it freed, if they are short, as they are;
+ * others go back, and the backend keeps short runs.
  *
  * Freeing exchanges the state byte, so that of two frees of the same object one
  * finds it FREE, however close they are.
@@ -24,11 +25,89 @@ static void set_guard(struct ghu_mspan *s)
 	s->guarded = true;
 }
 
+/* ---- what a thread keeps ---- */
+
+/* Pages that one thread may keep, and several together. */
+#define KEEP_PAGES	16u
+#define KEEP_PAGES_ALL	64u
+
+static size_t kept_pages;	/* by all threads */
+
+static void put_back(struct ghu_mspan *s)
+{
+	__atomic_store_n(ghu_states(s), GHU_OBJ_FREE, __ATOMIC_RELAXED);
+	__atomic_store_n(&s->where, GHU_SPAN_IS_DEAD, __ATOMIC_RELEASE);
+	ghu_mspan_destroy(s);
+}
+
+/* Takes the span number i out; those after it move up. */
+static struct ghu_mspan *unkeep(struct ghu_mcache *mc, unsigned int i)
+{
+	struct ghu_mspan *s = mc->kept[i];
+
+	for (mc->nr_kept--; i < mc->nr_kept; i++)
+		mc->kept[i] = mc->kept[i + 1];
+	mc->kept_pages -= s->npages;
+	ghu_count(&kept_pages, -s->npages);
+	return s;
+}
+
+void ghu_large_flush(struct ghu_mcache *mc)
+{
+	while (mc->nr_kept)
+		put_back(unkeep(mc, 0));
+}
+
+/* Those that lay longest make room.  False: it is too long, or there is no cache. */
+static bool keep(struct ghu_mspan *s)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+
+	if (s->npages > KEEP_PAGES || !ghu_mcache_is_own(mc))
+		return false;
+	while (mc->nr_kept == GHU_MAX_KEPT ||
+	       (mc->nr_kept && mc->kept_pages + s->npages > KEEP_PAGES))
+		put_back(unkeep(mc, 0));
+	if (__atomic_load_n(&kept_pages, __ATOMIC_RELAXED) + s->npages > KEEP_PAGES_ALL)
+		return false;
+	__atomic_store_n(ghu_states(s), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
+	mc->kept[mc->nr_kept++] = s;
+	mc->kept_pages += s->npages;
+	ghu_count(&kept_pages, s->npages);
+	return true;
+}
+
+/* The one that was freed last of those as long. */
+static struct ghu_mspan *find_kept(size_t npages)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+
+	for (unsigned int i = mc->nr_kept; i-- > 0; )
+		if (mc->kept[i]->npages == npages)
+			return unkeep(mc, i);
+	return NULL;
+}
+
+/* ---- allocating and freeing ---- */
+
+static void *reuse(struct ghu_mspan *s, bool *needzero)
+{
+	ghu_mcache_count_large(1, s->npages);
+	*needzero = true;
+	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+	return (void *)s->base;
+}
+
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 {
 	size_t npages = ghu_pages_for(size) + !!ghu_options.guard;
-	struct ghu_mspan *s;
+	struct ghu_mspan *s = NULL;
 
+	if (npages <= KEEP_PAGES && align <= GHU_PAGE_SIZE &&
+	    (ghu_mcache_is_own(ghu_mcache) || ghu_mcache_attach()))
+		s = find_kept(npages);
+	if (s)
+		return reuse(s, needzero);
 	ghu_sweep_deduct_credit(npages);
 	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0);
 	if (!s)
@@ -50,8 +129,8 @@ bool ghu_large_free(struct ghu_mspan *s, uint8_t state)
 	/* For the same reason the object may be lost. */
 	if (s->guarded && ghu_mprotect(guard_of(s), GHU_PAGE_SIZE, PROT_READ | PROT_WRITE))
 		return true;
-	__atomic_store_n(&s->where, GHU_SPAN_IS_DEAD, __ATOMIC_RELEASE);
-	ghu_mspan_destroy(s);
+	if (state != GHU_OBJ_LIVE || ghu_checked || !keep(s))
+		put_back(s);
 	return true;
 }
 
@@ -64,7 +143,7 @@ bool ghu_large_resize(struct ghu_mspan *s, size_t size)
 		return true;
 	if (ghu_span_resize(s->base, s->npages, npages, &needzero))
 		return false;
-	__atomic_fetch_add(&ghu_pages_inuse, npages - s->npages, __ATOMIC_RELAXED);
+	ghu_count(&ghu_pages_inuse, npages - s->npages);
 	if (npages > s->npages)
 		ghu_mcache_count_large(0, npages - s->npages);
 	__atomic_store_n(&s->npages, npages, __ATOMIC_RELAXED);

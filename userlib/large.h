@@ -16,6 +16,9 @@ bool ghu_large_free(struct ghu_mspan *s, uint8_t state);
 /* Grows or shrinks the object where it is.  False: it cannot be. */
 bool ghu_large_resize(struct ghu_mspan *s, size_t size);
 
+/* Gives back what the cache's thread kept. */
+void ghu_large_flush(struct ghu_mcache *mc);
+
 #pragma GCC visibility pop
 
 #endif

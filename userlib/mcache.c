@@ -27,6 +27,7 @@
 #include <pthread.h>
 #include "checked.h"
 #include "fixalloc.h"
+#include "large.h"
 #include "mcache.h"
 #include "mcentral.h"
 #include "pagemap.h"
@@ -113,9 +114,14 @@ static void count_closed(struct ghu_mcache *mc, size_t sizeclass)
 	__atomic_store_n(n, *n - last - (left << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
 }
 
+bool ghu_mcache_is_own(const struct ghu_mcache *mc)
+{
+	return mc != &no_cache && mc != &gone_cache;
+}
+
 static bool has_cache(void)
 {
-	return ghu_mcache != &no_cache && ghu_mcache != &gone_cache;
+	return ghu_mcache_is_own(ghu_mcache);
 }
 
 void ghu_mcache_count_large(unsigned int nr, size_t npages)
@@ -340,6 +346,7 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 
 static void release_all(struct ghu_mcache *mc)
 {
+	ghu_large_flush(mc);
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
 		release_class(mc, i);
 }
@@ -366,8 +373,9 @@ static struct ghu_mspan *adopt_spans(void)
 	return dead;
 }
 
-static void drop_recent(struct ghu_mcache *mc)
+static void drop_kept(struct ghu_mcache *mc)
 {
+	ghu_large_flush(mc);
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
 		ghu_recent_drop(mc, i);
 }
@@ -400,7 +408,7 @@ static ghu_noinline void adopt_orphans(void)
 	if (orphans) {
 		for (mc = caches; mc; mc = mc->next)
 			if (mc->dead)
-				drop_recent(mc);
+				drop_kept(mc);
 		dead = adopt_spans();
 		for (mc = caches; mc; mc = next) {
 			next = mc->next;
@@ -528,10 +536,15 @@ static void *alloc_shared(size_t sizeclass)
 	return p;
 }
 
-static ghu_noinline void *refill_without_cache(size_t sizeclass)
+ghu_noinline bool ghu_mcache_attach(void)
 {
 	ghu_backend_pressure();
-	return attach_thread() ? refill(ghu_mcache, sizeclass) : alloc_shared(sizeclass);
+	return attach_thread();
+}
+
+static ghu_noinline void *refill_without_cache(size_t sizeclass)
+{
+	return ghu_mcache_attach() ? refill(ghu_mcache, sizeclass) : alloc_shared(sizeclass);
 }
 
 /* A thread without a cache owns no spans. */

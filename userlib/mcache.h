@@ -48,9 +48,15 @@ struct ghu_taken {
 	uint64_t large_bytes;
 };
 
+#define GHU_MAX_KEPT	8u
+
 struct ghu_mcache {
 	struct ghu_mcache_class classes[GHU_NUM_CLASSES];
 	struct ghu_recent_stacks *stacks;	/* what stacks are in; NULL: none yet */
+	/* Large objects that the thread freed, the last one last; see large.c. */
+	struct ghu_mspan *kept[GHU_MAX_KEPT];
+	unsigned int nr_kept;
+	size_t kept_pages;
 	size_t owned_pages;
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int turns;	/* times that a full span met that there were too many */
@@ -65,6 +71,10 @@ struct ghu_mcache {
 
 extern __thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-exec")));
 
+/* Not the one of threads that have none. */
+bool ghu_mcache_is_own(const struct ghu_mcache *mc);
+/* Gives the calling thread, which has none, a cache.  False: it can have none. */
+bool ghu_mcache_attach(void);
 /* When ghu_mcache_reopen() found nothing: an object from another window.  NULL: no memory. */
 void *ghu_mcache_refill(size_t sizeclass);
 /* Gives back all spans of the calling thread's cache, which stays. */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Objects that a thread keeps when it frees them in spans that are nobody's own, from
- * the inside: who keeps which and when, that they are found again, are free to
+ * Objects that a thread keeps when it frees them: small ones in spans that are nobody's
+ * own, and short ones of the large, from the inside: who keeps which and when, that they are found again, are free to
  * everybody else, and never keep a span for long.
  */
 #include <goheap.h>
@@ -350,6 +350,113 @@ static int test_swings(void)
 	return T_PASS;
 }
 
+/* ---- large objects ---- */
+
+#define LARGE	100000u		/* 13 pages */
+
+static bool is_kept(const void *p)
+{
+	return span_of(p) && *ghu_states(span_of(p)) == GHU_OBJ_KEPT;
+}
+
+static int test_large(void)
+{
+	struct goheap_memstats before, after;
+	char *p = vmalloc(LARGE), *other = vmalloc(2 * LARGE), *q;
+
+	goheap_memstats(&before, sizeof(before));
+	vfree(p);
+	vfree(other);
+	T(is_kept(p));
+	T(!span_of(other));
+	goheap_memstats(&after, sizeof(after));
+	T_EQ(before.large_objects - after.large_objects, 2);
+	T_EQ(after.large_frees - before.large_frees, 2);
+	q = calloc(1, LARGE - 1000);
+	T(q == p);
+	T_EQ(*ghu_states(span_of(p)), GHU_OBJ_LIVE);
+	goheap_memstats(&after, sizeof(after));
+	T_EQ(after.large_mallocs - before.large_mallocs, 1);
+	vfree(q);
+	T(is_kept(p));
+	goheap_flush();
+	T(!span_of(p));
+	return T_PASS;
+}
+
+/* The last ones, and no more than 16 pages. */
+static int test_large_bounds(void)
+{
+	static char *p[12];
+
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++)
+		p[i] = vmalloc(i < 2 ? LARGE : 33000);
+	for (unsigned int i = 0; i < ARRAY_SIZE(p); i++) {
+		size_t pages = 0;
+
+		vfree(p[i]);
+		T(is_kept(p[i]));
+		for (unsigned int k = 0; k <= i; k++)
+			pages += is_kept(p[k]) ? span_of(p[k])->npages : 0;
+		T(pages <= 16);
+	}
+	T(!is_kept(p[0]) && !is_kept(p[1]));
+	return T_PASS;
+}
+
+/* By many threads together not much, and by one that is gone nothing. */
+static void *free_one_large(void *p)
+{
+	vfree(vmalloc(1));
+	vfree(p);
+	set_turn(turn + 1);
+	wait_for(-1);
+	return NULL;
+}
+
+static int test_large_threads(void)
+{
+	enum { THREADS = 8 };
+	pthread_t t[THREADS];
+	void *p[THREADS];
+	unsigned int nr = 0;
+
+	set_turn(0);
+	for (int i = 0; i < THREADS; i++) {
+		p[i] = vmalloc(LARGE);
+		T(!pthread_create(&t[i], NULL, free_one_large, p[i]));
+		wait_for(i + 1);
+	}
+	for (int i = 0; i < THREADS; i++)
+		nr += is_kept(p[i]);
+	T_EQ(nr, 4);		/* 64 pages */
+	set_turn(-1);
+	for (int i = 0; i < THREADS; i++) {
+		pthread_join(t[i], NULL);
+		T(!span_of(p[i]));
+	}
+	return T_PASS;
+}
+
+static void free_large_twice(void)
+{
+	char *p = vmalloc(LARGE);
+
+	vfree(p);
+	vfree(p);
+}
+
+static int test_large_double_free(void)
+{
+	char text[200];
+
+	T_EQ(t_stderr(free_large_twice, text, sizeof(text)), 256 + SIGABRT);
+	T(!strncmp(text, "fatal error: free: double free: 0x", 34));
+	return T_PASS;
+}
+
+/* ---- all together ---- */
+
 /* Not one that took its place. */
 static bool is_span_of_ours(const void *p)
 {
@@ -417,6 +524,10 @@ static const struct t_case cases[] = {
 	{ "flush and trim give them up", test_flush },
 	{ "the last of a span, kept by another thread", test_other_thread },
 	{ "an object that comes and goes", test_swings },
+	{ "large objects", test_large },
+	{ "large objects: the last ones", test_large_bounds },
+	{ "large objects of several threads", test_large_threads },
+	{ "a second free of a large object", test_large_double_free },
 	{ "kept by a thread that is not in the child", test_fork },
 	{ "all freed at random", test_all_freed },
 };
