@@ -14,7 +14,7 @@
  * For root, in a virtual machine: it writes to parameters of the module, to the tracer
  * and to drop_caches, and leaves them changed.
  */
-#include "bench.h"
+#include "device.h"
 #include <stdbool.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>

@@ -7,7 +7,7 @@
 
 #include <liburing.h>
 #include <stddef.h>
-#include "bench.h"
+#include "device.h"
 
 /* A command with the argument @arg, for io_uring_submit() to hand in. */
 static inline void ring_add(struct io_uring *ring, int fd, unsigned int nr, const void *arg,

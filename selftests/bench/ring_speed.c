@@ -13,7 +13,7 @@
  *
  *	ring_speed [OPERATIONS]		(1000000 of each way to get a span)
  */
-#include "bench.h"
+#include "device.h"
 #include "ring.h"
 #include <sys/prctl.h>
 

@@ -13,7 +13,7 @@
  * Prints the number of operations, and the nanoseconds that passed, and that the
  * threads or processes spent on a processor.
  */
-#include "bench.h"
+#include "device.h"
 #include <pthread.h>
 #include <sched.h>
 #include <stdbool.h>

@@ -20,7 +20,7 @@
  *
  *	touch_speed [-s]
  */
-#include "bench.h"
+#include "device.h"
 #include "ring.h"
 #include <stdbool.h>
 #include <sys/prctl.h>
