@@ -181,9 +181,10 @@ torture: deps				## the device at random, for MINUTES=10, on a debug kernel
 	@$(TOOLS) install debug
 	+@$(SUBMAKE) all selftests-stress
 	@KDIR='$(KDIR)' MINUTES=$(or $(MINUTES),10) selftests/stress/torture.sh
-bench: deps				## side by side with the system's and other allocators
+bench: deps				## side by side with other allocators: tables and a plot in build/bench
+	@$(TOOLS) install bench
 	+@$(SUBMAKE) lib selftests-bench
-	@selftests/bench/run.sh
+	@selftests/bench/run.sh $(BENCH)
 bench-vm: deps				## the module's cost in instructions, and how it scales, in VMs
 	+@$(SUBMAKE) all selftests-bench
 	@KDIR='$(KDIR)' selftests/bench/vm.sh
@@ -236,6 +237,8 @@ help:					## this list
 	@printf '  %-19s %s\n' 'KDIR=' 'kernel to build against (now: $(KDIR))' \
 		'PREFIX= DESTDIR=' 'where to install' \
 		"CMD='...'" 'what make vm runs' \
+		'BENCH=' 'what bench runs: micro stress programs idle startup (all), or rows: lifo larson redis' \
+		'RUNS= WORK= IDLE=' 'runs of each (5), % of the usual work (100), s of idleness (10)' \
 		'KERNELS=' 'what check-kernels tries: debian12, newer, or what uname -r says' \
 		'VM_MEM= VM_CPUS=' "the VM's memory (2G) and CPUs (2)" \
 		'VM_TIMEOUT=' 'seconds until the VM is given up (600)' \
@@ -249,6 +252,7 @@ export VM_CMD = $(value CMD)
 unexport CMD
 export BUILD := $(B)
 export CC
+export RUNS WORK IDLE
 export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL VM_QEMU
 
 FORCE:

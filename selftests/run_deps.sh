@@ -5,7 +5,8 @@
 #
 #   run_deps.sh install [debug] install every package that is missing, or those too
 #                               that a debug kernel is built with, or `reach`: that
-#                               other kernels are tried with
+#                               other kernels are tried with, or `bench`: that
+#                               allocators are compared with
 #   run_deps.sh need GROUP      fail, with one line a package, if one of GROUP is
 #   run_deps.sh headers KDIR    fail, with one line, without kernel headers there
 #   run_deps.sh kselftest DIR   put the kernel's test harness headers into DIR
@@ -20,6 +21,7 @@ vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
 tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev'
 debug='bc flex bison libelf-dev linux-source-6.1'
 reach='sparse lz4 mmdebstrap'
+bench='gnuplot-nox strace lua5.4 ghostscript z3'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'
 
 # The packages of $* that are not installed.
@@ -58,6 +60,7 @@ install()
 	case ${1:-} in
 	debug) more=$debug ;;
 	reach) more=$reach ;;
+	bench) more=$bench ;;
 	esac
 	set -- $build $vm $tests $peers $more
 	[ -d "${KDIR:-}" ] || set -- "$@" linux-headers-amd64
