@@ -198,6 +198,12 @@ size_t ghu_backend_scavenge(size_t max_bytes)
 	return released;
 }
 
+void ghu_backend_age(void)
+{
+	enter();
+	ghu_heaps_age();
+}
+
 size_t ghu_backend_stats(struct ghu_heap_stats *st)
 {
 	ghu_backend_pressure();

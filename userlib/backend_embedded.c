@@ -4,8 +4,8 @@
  * for what is left of the kernel's heap in a forked child.  This is the only file
  * that knows the core.
  *
- * Nobody runs here but the program's own threads.  So memory is released by age
- * on the slow path: every 16th call reads the clock, and when half the limit has
+ * Nobody runs here but the program's own threads, unless it asked for one that does
+ * nothing else (bgscavenge.c).  So memory is released by age on the slow path: every 16th call reads the clock, and when half the limit has
  * passed since the last pass began, a pass begins; it releases what was idle for
  * longer than the limit, 16 MiB at a time per call, so that no single malloc()
  * pays for all of it.  Releasing is MADV_DONTNEED, 2 MiB at a time at most, with
@@ -33,6 +33,7 @@ _Static_assert(GH_PAGE_SIZE == GHU_PAGE_SIZE, "one page size");
 
 #define AGE_LIMIT_NS		(300u * 1000000000ull)
 #define AGE_LIMIT_DEBUG_NS	(20u * 1000000ull)
+#define BG_PASS_NS		(500u * 1000000ull)
 #define CALLS_PER_CLOCK		16u
 #define PASS_STEP_BYTES		((size_t)16 << 20)
 
@@ -82,7 +83,17 @@ void gh_meta_free(void *p, size_t bytes)
 
 static u64 age_limit_ns(void)
 {
-	return ghu_options.scavenge ? AGE_LIMIT_DEBUG_NS : AGE_LIMIT_NS;
+	if (ghu_options.scavenge)
+		return AGE_LIMIT_DEBUG_NS;
+	return ghu_options.bgscavenge ? ghu_options.bgscavenge * 1000000ull : AGE_LIMIT_NS;
+}
+
+/* From the beginning of a pass to the next. */
+static u64 pass_ns(void)
+{
+	u64 ns = age_limit_ns() / 2;
+
+	return ghu_options.bgscavenge && ns > BG_PASS_NS ? BG_PASS_NS : ns;
 }
 
 /*
@@ -152,14 +163,12 @@ static size_t embedded_scavenge(struct ghu_heap *h, size_t max_bytes)
 	return release(embedded(h), max_bytes, 0);
 }
 
-/* Reads the clock now and then.  True: the caller does a step of a pass, without the lock. */
-static bool tick_locked(struct embedded_heap *e)
+/* Reads the clock.  True: the caller does a step of a pass, without the lock. */
+static bool read_clock_locked(struct embedded_heap *e)
 {
 	lockdep_assert_held(&e->mheap.lock);
-	if (e->calls++ % CALLS_PER_CLOCK)
-		return false;
 	e->now_ns = ghu_now_ns();
-	if (!e->pass_on && e->now_ns - e->pass_begun_ns > age_limit_ns() / 2) {
+	if (!e->pass_on && e->now_ns - e->pass_begun_ns > pass_ns()) {
 		e->pass_on = true;
 		e->pass_begun_ns = e->now_ns;
 		e->pass_bytes = 0;
@@ -170,6 +179,12 @@ static bool tick_locked(struct embedded_heap *e)
 	return true;
 }
 
+/* The same now and then. */
+static bool tick_locked(struct embedded_heap *e)
+{
+	return !(e->calls++ % CALLS_PER_CLOCK) && read_clock_locked(e);
+}
+
 static void end_pass_locked(struct embedded_heap *e)
 {
 	lockdep_assert_held(&e->mheap.lock);
@@ -178,7 +193,8 @@ static void end_pass_locked(struct embedded_heap *e)
 	__atomic_fetch_add(&e->passes, 1, __ATOMIC_RELAXED);
 }
 
-static void age_step(struct embedded_heap *e)
+/* True: there may be more. */
+static bool age_step(struct embedded_heap *e)
 {
 	size_t bytes = release(e, PASS_STEP_BYTES, age_limit_ns());
 	bool ended = bytes < PASS_STEP_BYTES;
@@ -194,6 +210,18 @@ static void age_step(struct embedded_heap *e)
 	mutex_unlock(&e->mheap.lock);
 	if (ended && bytes && ghu_options.gctrace)
 		ghu_print("scvg%u: %zu MB released\n", nr, bytes >> 20);
+	return !ended;
+}
+
+static bool embedded_age(struct ghu_heap *h)
+{
+	struct embedded_heap *e = embedded(h);
+	bool due;
+
+	mutex_lock(&e->mheap.lock);
+	due = read_clock_locked(e);
+	mutex_unlock(&e->mheap.lock);
+	return due && age_step(e);
 }
 
 /* ---- spans ---- */
@@ -328,6 +356,7 @@ static const struct ghu_heap_ops embedded_ops = {
 	.free = embedded_free,
 	.resize = embedded_resize,
 	.scavenge = embedded_scavenge,
+	.age = embedded_age,
 	.stats = embedded_stats,
 	.fork_prepare = embedded_fork_prepare,
 	.fork_done = embedded_fork_done,

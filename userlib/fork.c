@@ -10,6 +10,7 @@
  */
 #include <pthread.h>
 #include "backend.h"
+#include "bgscavenge.h"
 #include "init.h"
 #include "mcentral.h"
 
@@ -29,6 +30,7 @@ static void fork_child(void)
 {
 	ghu_backend_fork_child();
 	ghu_front_fork_child();
+	ghu_bgscavenge_fork_child();
 }
 
 void ghu_fork_init(void)

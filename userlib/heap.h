@@ -36,6 +36,8 @@ struct ghu_heap_ops {
 		      bool *needzero);
 	/* Bytes released. */
 	size_t (*scavenge)(struct ghu_heap *h, size_t max_bytes);
+	/* Releases some of what is old.  True: there is more.  May be NULL. */
+	bool (*age)(struct ghu_heap *h);
 	/* 0 or an error. */
 	int (*stats)(struct ghu_heap *h, struct ghu_heap_stats *st);
 	/* Take and drop the heap's locks around fork(); may be NULL. */
@@ -91,6 +93,8 @@ void ghu_heaps_free(const struct ghu_run *runs, unsigned int nr);
 /* As ghu_span_resize() and ghu_backend_scavenge(), without the cache. */
 int ghu_heaps_resize(uintptr_t addr, size_t old_npages, size_t npages, bool *needzero);
 size_t ghu_heaps_scavenge(size_t max_bytes);
+/* As ghu_backend_age(). */
+void ghu_heaps_age(void);
 /* Sums of all heaps; of one that does not answer, all that was opened counts as resident. */
 void ghu_heaps_stats(struct ghu_heap_stats *sum);
 /* Rises as ghu_backend_pressure() does.  In a forked child it sets the heaps up first. */

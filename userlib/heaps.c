@@ -278,16 +278,13 @@ static int grow(const struct ghu_request *req, unsigned int seen)
 	return ret;
 }
 
-/* glibc's word that there never was another thread. */
-extern char __libc_single_threaded __attribute__((weak));
-
 /*
  * Whether nobody else runs on this memory.  unshare() of what is not shared does
  * nothing, and of what is shared it fails; containers may forbid to ask.
  */
 static bool single_threaded(void)
 {
-	if (&__libc_single_threaded && __libc_single_threaded)
+	if (ghu_is_alone())
 		return true;
 	return !ghu_syscall(SYS_unshare, CLONE_VM, 0, 0, 0, 0, 0);
 }
@@ -497,6 +494,16 @@ size_t ghu_heaps_scavenge(size_t max_bytes)
 		released += h->ops->scavenge(h, max_bytes - released);
 	}
 	return released;
+}
+
+void ghu_heaps_age(void)
+{
+	for (unsigned int i = 0, n = heap_count(); i < n; i++) {
+		struct ghu_heap *h = heap_at(i);
+
+		while (h->ops->age && h->ops->age(h))
+			;
+	}
 }
 
 static void heap_stats(struct ghu_heap *h, struct ghu_heap_stats *st)

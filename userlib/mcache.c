@@ -25,6 +25,7 @@
  * Lock order: shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
  */
 #include <pthread.h>
+#include "bgscavenge.h"
 #include "checked.h"
 #include "fixalloc.h"
 #include "large.h"
@@ -446,6 +447,8 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 
 	if (ghu_unlikely(__atomic_load_n(&orphans, __ATOMIC_RELAXED)))
 		adopt_orphans();
+	if (ghu_unlikely(__atomic_load_n(&ghu_bgscavenge_lost, __ATOMIC_RELAXED)))
+		ghu_bgscavenge_again();
 	heed_pressure(mc);
 	if (ghu_likely(mc == ghu_mcache))
 		ghu_recent_grow(mc, sizeclass);

@@ -53,6 +53,8 @@ static const struct option_def option_table[] = {
 	{ "backend", &ghu_options.backend,
 	  GHU_BACKEND_AUTO, GHU_BACKEND_AUTO, GHU_BACKEND_EMBEDDED, backend_words,
 	  "auto, device or embedded", "where spans come from" },
+	{ "bgscavenge", &ghu_options.bgscavenge, 0, 0, 1u << 24, NULL,
+	  "0 to 16777216", "embedded backend: a thread releases what was unused for so many ms; 0: none" },
 	{ "canary", &ghu_options.canary, 0, 0, 1, NULL,
 	  "0 or 1", "find what was written behind an object when it is freed" },
 	{ "gctrace", &ghu_options.gctrace, 0, 0, 1, NULL,

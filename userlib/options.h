@@ -17,6 +17,7 @@ enum ghu_option_backend {
 
 struct ghu_options {
 	unsigned int backend;	/* enum ghu_option_backend */
+	unsigned int bgscavenge;
 	unsigned int gctrace;
 	unsigned int scavenge;
 	unsigned int uring;

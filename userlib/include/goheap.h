@@ -181,7 +181,7 @@ int goheap_walk(goheap_walk_fn fn, void *arg);
 /* ---- options ---- */
 
 /*
- * backend, gctrace, scavenge and uring are about where memory comes from and goes.  The
+ * backend, bgscavenge, gctrace, scavenge and uring are about where memory comes from and goes.  The
  * others make malloc() and free() find more than they always do, and slower:
  *
  *   canary=1		what is behind an object is filled, and compared when it is freed;
