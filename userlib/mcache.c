@@ -81,23 +81,10 @@ static void add_own(uint64_t *n, uint64_t k)
 	__atomic_store_n(n, *n + k, __ATOMIC_RELAXED);
 }
 
-/* Where the processor's own may not be used the compiler would call a function. */
-static inline uint64_t count_bits(uint64_t m)
-{
-#ifdef __POPCNT__
-	return (unsigned int)__builtin_popcountll(m);
-#else
-	m -= m >> 1 & 0x5555555555555555u;
-	m = (m & 0x3333333333333333u) + (m >> 2 & 0x3333333333333333u);
-	m = (m + (m >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-	return m * 0x0101010101010101u >> 56;
-#endif
-}
-
 static void count_opened(struct ghu_mcache *mc, size_t sizeclass, uint64_t free)
 {
 	uint64_t *n = &mc->classes[sizeclass].opened;
-	uint64_t nr = count_bits(free);
+	uint64_t nr = ghu_count_bits(free);
 
 	__atomic_store_n(n, (*n & ~(uint64_t)LAST_MASK) + (nr << GHU_OPENED_LAST_BITS) + nr,
 			 __ATOMIC_RELAXED);
@@ -107,7 +94,7 @@ static void count_opened(struct ghu_mcache *mc, size_t sizeclass, uint64_t free)
 static void count_closed(struct ghu_mcache *mc, size_t sizeclass)
 {
 	uint64_t *n = &mc->classes[sizeclass].opened, last = *n & LAST_MASK;
-	uint64_t left = count_bits(mc->classes[sizeclass].window.free);
+	uint64_t left = ghu_count_bits(mc->classes[sizeclass].window.free);
 
 	/* It was reopened, and what it had first was all taken before. */
 	if (left > last)

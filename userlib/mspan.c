@@ -300,7 +300,7 @@ static inline unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
 	unsigned int n = 0;
 
 	for (unsigned int w = 0; w < windows_of(s); w++)
-		n += (unsigned int)__builtin_popcountll(ghu_match64(states + 64 * w, state));
+		n += (unsigned int)ghu_count_bits(ghu_match64(states + 64 * w, state));
 	return n;
 }
 

@@ -248,4 +248,17 @@ static inline uint64_t ghu_match8(const uint8_t *states, uint8_t state)
 	return m;
 }
 
+/* Where the processor's own may not be used the compiler would call a function. */
+static inline uint64_t ghu_count_bits(uint64_t m)
+{
+#ifdef __POPCNT__
+	return (unsigned int)__builtin_popcountll(m);
+#else
+	m -= m >> 1 & 0x5555555555555555u;
+	m = (m & 0x3333333333333333u) + (m >> 2 & 0x3333333333333333u);
+	m = (m + (m >> 4)) & 0x0f0f0f0f0f0f0f0fu;
+	return m * 0x0101010101010101u >> 56;
+#endif
+}
+
 #endif
