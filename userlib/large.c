@@ -124,7 +124,7 @@ void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 
 bool ghu_large_free(struct ghu_mspan *s, uint8_t state)
 {
-	if (__atomic_exchange_n(ghu_states(s), GHU_OBJ_FREE, __ATOMIC_ACQ_REL) != state)
+	if (ghu_exchange8(ghu_states(s), GHU_OBJ_FREE) != state)
 		return false;
 	/* For the same reason the object may be lost. */
 	if (s->guarded && ghu_mprotect(guard_of(s), GHU_PAGE_SIZE, PROT_READ | PROT_WRITE))

@@ -190,7 +190,7 @@ static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 	uint8_t old;
 
 	ghu_lock(&mc->lock);
-	old = __atomic_exchange_n(&ghu_states(s)[index], GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	old = ghu_exchange8(&ghu_states(s)[index], GHU_OBJ_FREE);
 	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, index))
 		dead = bury(mc, s);
 	ghu_unlock(&mc->lock);

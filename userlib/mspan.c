@@ -354,16 +354,12 @@ static int highest_of(const struct ghu_mspan *s, uint8_t state)
 
 bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
-	uint8_t old;
+	uint8_t watch = (uint8_t)(state - GHU_OBJ_LIVE + GHU_OBJ_WATCH);
 	int i;
 
-	do {
+	do
 		i = 2 * index < s->nelems ? highest_of(s, state) : lowest_of(s, state);
-		old = state;
-	} while (i >= 0 &&
-		 !__atomic_compare_exchange_n(&ghu_states(s)[i], &old,
-					      state - GHU_OBJ_LIVE + GHU_OBJ_WATCH, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE));
+	while (i >= 0 && !ghu_replace8(&ghu_states(s)[i], state, watch));
 	return i >= 0;
 }
 
@@ -373,10 +369,10 @@ bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state
  */
 bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
 {
-	do {
+	while (ghu_mspan_count_free(s) < s->nelems) {
 		if (is_watched(s) || ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) ||
 		    ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT))
 			return true;
-	} while (ghu_mspan_count_free(s) < s->nelems);
+	}
 	return false;
 }

@@ -63,15 +63,13 @@ void ghu_recent_grow(struct ghu_mcache *mc, size_t sizeclass)
 /* If it was put on WATCH meanwhile, its span may be empty without it. */
 static void let_go(const struct ghu_recent_object *o)
 {
-	uint8_t kept = GHU_OBJ_KEPT;
 	struct ghu_mspan *s;
 	uint32_t index;
 
-	if (__atomic_compare_exchange_n(o->state, &kept, GHU_OBJ_FREE, false, __ATOMIC_RELEASE,
-					__ATOMIC_RELAXED))
+	if (ghu_replace8(o->state, GHU_OBJ_KEPT, GHU_OBJ_FREE))
 		return;
 	/* Else the thread was pushing or popping it when another one forked. */
-	if (kept != GHU_OBJ_KEPT_WATCH)
+	if (ghu_state(o->state) != GHU_OBJ_KEPT_WATCH)
 		return;
 	s = ghu_pagemap_get(o->addr);
 	if (ghu_find_object(s, o->addr, &index))

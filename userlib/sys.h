@@ -45,6 +45,30 @@ static inline void ghu_count(size_t *n, size_t k)
 		__atomic_fetch_add(n, k, __ATOMIC_RELAXED);
 }
 
+/* What was there. */
+static inline uint8_t ghu_exchange8(uint8_t *p, uint8_t new)
+{
+	uint8_t old;
+
+	if (!ghu_is_alone())
+		return __atomic_exchange_n(p, new, __ATOMIC_ACQ_REL);
+	old = __atomic_load_n(p, __ATOMIC_RELAXED);
+	__atomic_store_n(p, new, __ATOMIC_RELAXED);
+	return old;
+}
+
+/* True: it was old, and is new. */
+static inline bool ghu_replace8(uint8_t *p, uint8_t old, uint8_t new)
+{
+	if (!ghu_is_alone())
+		return __atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_ACQ_REL,
+						   __ATOMIC_ACQUIRE);
+	if (__atomic_load_n(p, __ATOMIC_RELAXED) != old)
+		return false;
+	__atomic_store_n(p, new, __ATOMIC_RELAXED);
+	return true;
+}
+
 /*
  * A lock of four bytes: 0 free, 1 held, 2 held with waiters.  Spins briefly,
  * then sleeps on a futex.  All-zero bytes are a free lock.  Not recursive.
