@@ -30,6 +30,7 @@
 #include "mcentral.h"
 #include "options.h"
 #include "pagemap.h"
+#include "profile.h"
 
 #define TRAILER		sizeof(uint64_t)
 #define ROOM_SHIFT	48
@@ -202,16 +203,18 @@ static char *address_of(const struct held *h)
 	return (char *)h->span->base + (size_t)h->index * h->span->elemsize;
 }
 
-/* False: the object is not live. */
+/* False: the object is not live.  A sampled one is forgotten by who claimed it. */
 static bool claim(struct ghu_mspan *s, uint32_t index)
 {
 	uint8_t *state = &ghu_states(s)[index], old = ghu_state(state);
 
 	do {
-		if (old != GHU_OBJ_LIVE && old != GHU_OBJ_WATCH)
+		if (!ghu_is_live(old))
 			return false;
 	} while (!__atomic_compare_exchange_n(state, &old, GHU_OBJ_HELD, false,
 					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+	if (old == GHU_OBJ_SAMPLED)
+		ghu_profile_free(s->base + (uintptr_t)index * s->elemsize);
 	return true;
 }
 

@@ -2,8 +2,10 @@
 /* The functions of goheap.h, but for statistics (memstats.c, json.c) and the walk (walk.c). */
 #include <errno.h>
 #include <goheap.h>
+#include <string.h>
 #include "mcache.h"
 #include "options.h"
+#include "stack.h"
 #include "sweep.h"
 
 ghu_export const char *goheap_version(void)
@@ -65,6 +67,12 @@ ghu_export int goheap_option_get(const char *name, char *value, size_t size)
 
 ghu_export int goheap_option_set(const char *name, const char *value)
 {
+	int ret;
+
 	ghu_backend_pressure();
-	return errno_or(ghu_option_set(name, value));
+	if (!strcmp(name, "memprofilerate"))
+		ghu_stack_prepare();
+	ret = ghu_option_set(name, value);
+	ghu_mcache_resample();
+	return errno_or(ret);
 }

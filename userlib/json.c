@@ -39,6 +39,7 @@ static const struct field go_fields[] = {
 	FIELD("MSpanSys", mspan_sys),
 	FIELD("MCacheInuse", mcache_inuse),
 	FIELD("MCacheSys", mcache_sys),
+	FIELD("BuckHashSys", buck_hash_sys),
 	FIELD("OtherSys", other_sys),
 };
 
@@ -52,6 +53,7 @@ static const struct field own_fields[] = {
 	FIELD("CachedSpans", cached_spans),
 	FIELD("KernelBytes", kernel_bytes),
 	FIELD("Sweeps", sweeps),
+	FIELD("ProfileLost", profile_lost),
 };
 
 static __attribute__((format(printf, 2, 3))) void put(struct text *t, const char *fmt, ...)

@@ -2,7 +2,8 @@
 /*
  * A large object is a span of the page heap of its own, class 0, with one state
  * byte.  A thread keeps the last few that it freed, if they are short, as they are;
- * others go back, and the backend keeps short runs.
+ * others go back, and the backend keeps short runs.  So do all while allocations are
+ * sampled, as small ones do (recent.h).
  *
  * Freeing exchanges the state byte, so that of two frees of the same object one
  * finds it FREE, however close they are.
@@ -11,6 +12,7 @@
 #include "large.h"
 #include "mcache.h"
 #include "options.h"
+#include "profile.h"
 #include "sweep.h"
 
 static uintptr_t guard_of(const struct ghu_mspan *s)
@@ -58,12 +60,17 @@ void ghu_large_flush(struct ghu_mcache *mc)
 		put_back(unkeep(mc, 0));
 }
 
+static bool may_keep(void)
+{
+	return ghu_likely(!ghu_profile_rate());
+}
+
 /* Those that lay longest make room.  False: it is too long, or there is no cache. */
 static bool keep(struct ghu_mspan *s)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 
-	if (s->npages > KEEP_PAGES || !ghu_mcache_is_own(mc))
+	if (s->npages > KEEP_PAGES || !may_keep() || !ghu_mcache_is_own(mc))
 		return false;
 	while (mc->nr_kept == GHU_MAX_KEPT ||
 	       (mc->nr_kept && mc->kept_pages + s->npages > KEEP_PAGES))
@@ -82,6 +89,8 @@ static struct ghu_mspan *find_kept(size_t npages)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 
+	if (!may_keep())
+		return NULL;
 	for (unsigned int i = mc->nr_kept; i-- > 0; )
 		if (mc->kept[i]->npages == npages)
 			return unkeep(mc, i);

@@ -32,6 +32,7 @@
 #include "misuse.h"
 #include "options.h"
 #include "pagemap.h"
+#include "profile.h"
 #include "sweep.h"
 
 /* Addresses of objects must be subtractable. */
@@ -39,19 +40,36 @@
 
 /* ---- allocation ---- */
 
-static void *alloc_large(size_t size, bool *needzero)
+/* The object of size bytes may be large, and then it may be sampled. */
+static ghu_on_stack ghu_noinline void sample_large(void *p)
+{
+	size_t bytes = ghu_raw_bytes(ghu_pagemap_get((uintptr_t)p));
+
+	if (bytes > GHU_MAX_SMALL_SIZE && ghu_mcache_is_sampled(bytes))
+		ghu_profile_alloc(p, bytes, NULL);
+}
+
+static inline void *sampled(void *p)
+{
+	if (ghu_unlikely(ghu_profile_rate()) && p)
+		sample_large(p);
+	return p;
+}
+
+static ghu_on_stack void *alloc_large(size_t size, bool *needzero)
 {
 	void *p = NULL;
 
 	if (ghu_likely(size <= MAX_SIZE))
-		p = ghu_checked_on() ? ghu_checked_alloc(size, 0, needzero)
-				     : ghu_large_alloc(size, 0, needzero);
+		p = sampled(ghu_checked_on() ? ghu_checked_alloc(size, 0, needzero)
+					     : ghu_large_alloc(size, 0, needzero));
 	if (!p)
 		errno = ENOMEM;
 	return p;
 }
 
-static __attribute__((noinline)) void *malloc_slow(size_t size, size_t sizeclass)
+/* It is jumped to, so its frame is the one that returns to the program. */
+static ghu_on_stack __attribute__((noinline)) void *malloc_slow(size_t size, size_t sizeclass)
 {
 	bool needzero;
 	void *p;
@@ -59,21 +77,29 @@ static __attribute__((noinline)) void *malloc_slow(size_t size, size_t sizeclass
 	if (ghu_unlikely(ghu_checked_on()))
 		p = ghu_checked_alloc(size, 0, &needzero);
 	else
-		p = ghu_mcache_refill(sizeclass);
+		p = ghu_mcache_refill(sizeclass, __builtin_frame_address(0));
 	if (ghu_unlikely(!p))
 		errno = ENOMEM;
 	return p;
 }
 
-static __attribute__((noinline)) void *malloc_reopen(size_t size, size_t sizeclass)
+static ghu_on_stack __attribute__((noinline)) void *malloc_sampled(size_t size, size_t sizeclass)
 {
-	void *p = ghu_mcache_reopen(sizeclass);
+	void *p = ghu_mcache_reopen_sampled(sizeclass);
 
 	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
+static ghu_on_stack __attribute__((noinline)) void *malloc_reopen(size_t size, size_t sizeclass)
+{
+	void *p = ghu_mcache_reopen(sizeclass);
+
+	return ghu_likely(p) ? p : malloc_sampled(size, sizeclass);
+}
+
 /* The class's window is empty. */
-static __attribute__((noinline)) void *malloc_refill(size_t size, struct ghu_mcache_class *c)
+static ghu_on_stack __attribute__((noinline)) void *malloc_refill(size_t size,
+								  struct ghu_mcache_class *c)
 {
 	return c->nr_recent ? ghu_recent_pop(c) : malloc_reopen(size, ghu_mcache_class_number(c));
 }
@@ -85,7 +111,7 @@ static inline void *malloc_of_class(size_t size, struct ghu_mcache_class *c)
 	return ghu_window_take(&c->window);
 }
 
-static __attribute__((noinline)) void *malloc_medium(size_t size)
+static ghu_on_stack __attribute__((noinline)) void *malloc_medium(size_t size)
 {
 	bool needzero;
 
@@ -101,7 +127,7 @@ ghu_export ghu_hot void *malloc(size_t size)
 	return malloc_of_class(size, ghu_mcache_of_small(size));
 }
 
-ghu_export void *calloc(size_t n, size_t size)
+ghu_export ghu_on_stack void *calloc(size_t n, size_t size)
 {
 	bool needzero;
 	size_t bytes;
@@ -147,15 +173,15 @@ void *ghu_raw_alloc(size_t size, size_t align, bool *needzero)
 }
 
 /* align is a power of two.  NULL: no memory; errno is as it was. */
-static void *alloc_aligned(size_t size, size_t align)
+static ghu_on_stack void *alloc_aligned(size_t size, size_t align)
 {
 	bool needzero;
 
 	if (size > MAX_SIZE || align > MAX_SIZE)
 		return NULL;
 	if (ghu_unlikely(ghu_checked_on()))
-		return ghu_checked_alloc(size, align, &needzero);
-	return ghu_raw_alloc(size, align, &needzero);
+		return sampled(ghu_checked_alloc(size, align, &needzero));
+	return sampled(ghu_raw_alloc(size, align, &needzero));
 }
 
 static bool is_power_of_two(size_t n)
@@ -244,7 +270,7 @@ static struct ghu_mspan *must_find(const void *p, const struct ghu_complaint *co
 	if (ghu_unlikely(!s || !ghu_find_object(s, addr, &index)))
 		ghu_bad_pointer(complaint, addr);
 	state = ghu_state(&ghu_states(s)[index]);
-	if (ghu_unlikely(state != GHU_OBJ_LIVE && state != GHU_OBJ_WATCH))
+	if (ghu_unlikely(!ghu_is_live(state)))
 		ghu_bad_pointer(complaint, addr);
 	return s;
 }
@@ -266,12 +292,23 @@ void ghu_bad_free(uintptr_t addr)
 	ghu_bad_pointer(&of_free, addr);
 }
 
+static ghu_noinline bool free_sampled(struct ghu_mspan *s, uint32_t index)
+{
+	if (!ghu_profile_free(s->base + (uintptr_t)index * s->elemsize))
+		return false;
+	return ghu_mspan_class(s) ? ghu_mcentral_free_watched(s, index, GHU_OBJ_SAMPLED)
+				  : ghu_large_free(s, GHU_OBJ_SAMPLED);
+}
+
 static bool free_object(struct ghu_mspan *s, uint32_t index)
 {
+	uint8_t state = ghu_state(&ghu_states(s)[index]);
+
+	if (ghu_unlikely(state == GHU_OBJ_SAMPLED))
+		return free_sampled(s, index);
 	if (!ghu_mspan_class(s))
 		return ghu_large_free(s, GHU_OBJ_LIVE);
-	return ghu_state(&ghu_states(s)[index]) == GHU_OBJ_WATCH &&
-	       ghu_mcentral_free_watched(s, index, GHU_OBJ_WATCH);
+	return state == GHU_OBJ_WATCH && ghu_mcentral_free_watched(s, index, GHU_OBJ_WATCH);
 }
 
 static __attribute__((noinline)) void free_slow(uintptr_t addr)
@@ -319,6 +356,21 @@ static bool is_fitting(size_t have, size_t size)
 	return size <= have && (size > have / 2 || have <= 16);
 }
 
+/* To the profile it is freed, and another one allocated. */
+static bool resize_large(struct ghu_mspan *s, size_t size)
+{
+	size_t npages = s->npages;
+
+	if (!ghu_large_resize(s, size))
+		return false;
+	if (ghu_unlikely(s->npages != npages)) {
+		if (ghu_state(ghu_states(s)) == GHU_OBJ_SAMPLED && ghu_profile_free(s->base))
+			__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+		sampled((void *)s->base);
+	}
+	return true;
+}
+
 /* Whether the object can stay: as it is, or made larger or smaller. */
 static bool resize_in_place(struct ghu_mspan *s, size_t size)
 {
@@ -326,10 +378,10 @@ static bool resize_in_place(struct ghu_mspan *s, size_t size)
 		return false;
 	if (ghu_mspan_class(s))
 		return is_fitting(ghu_raw_bytes(s), size);
-	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && ghu_large_resize(s, size);
+	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && resize_large(s, size);
 }
 
-ghu_export void *realloc(void *p, size_t size)
+ghu_export ghu_on_stack void *realloc(void *p, size_t size)
 {
 	struct ghu_mspan *s;
 	size_t have;
@@ -380,7 +432,7 @@ static const struct ghu_mspan *span_of_live(const void *p)
 	if (!s || !ghu_find_object(s, addr, &index))
 		return NULL;
 	state = ghu_state(&ghu_states(s)[index]);
-	return state == GHU_OBJ_LIVE || state == GHU_OBJ_WATCH ? s : NULL;
+	return ghu_is_live(state) ? s : NULL;
 }
 
 static bool is_of_pages(const struct ghu_mspan *s, size_t size)

@@ -22,6 +22,12 @@
  * Statistics cost nothing where a window hands out objects: what one has is counted
  * when it is opened, but not what it has when it is opened once more.
  *
+ * Sampling costs nothing there either.  If it is on, a window is counted when it is opened:
+ * if the next sample is due among its objects, it ends before that one, and the next
+ * allocation of the class is the sample.  Windows are not opened once more without
+ * coming here then, and threads keep nothing of what they free.  That a window may be left with
+ * objects that were counted does no harm (sample.c).
+ *
  * Lock order: shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
  */
 #include <pthread.h>
@@ -32,6 +38,8 @@
 #include "mcache.h"
 #include "mcentral.h"
 #include "pagemap.h"
+#include "profile.h"
+#include "sample.h"
 #include "sweep.h"
 #include "zerosize.h"
 
@@ -164,7 +172,27 @@ void ghu_mcache_bytes(size_t *inuse, size_t *sys)
 	ghu_unlock(&caches_lock);
 }
 
+/* Some objects of the window that was opened last will not be taken from it. */
+static void count_cut(struct ghu_mcache *mc, size_t sizeclass, uint64_t cut)
+{
+	uint64_t *n = &mc->classes[sizeclass].opened, nr = ghu_count_bits(cut);
+
+	__atomic_store_n(n, *n - (nr << GHU_OPENED_LAST_BITS) - nr, __ATOMIC_RELAXED);
+}
+
 /* ---- windows and the ring ---- */
+
+static struct ghu_mspan *ring_of(const struct ghu_mcache *mc, size_t sizeclass)
+{
+	return (struct ghu_mspan *)((uintptr_t)mc->classes[sizeclass].span & ~GHU_NO_REOPEN);
+}
+
+static void set_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
+{
+	uintptr_t no_reopen = s && ghu_mcache_is_sampling(mc) ? GHU_NO_REOPEN : 0;
+
+	mc->classes[sizeclass].span = (struct ghu_mspan *)((uintptr_t)s | no_reopen);
+}
 
 /* Makes a window of a span, in which those objects are free, the one to allocate from. */
 static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
@@ -172,7 +200,7 @@ static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan
 {
 	struct ghu_window *win = &mc->classes[sizeclass].window;
 
-	mc->classes[sizeclass].span = s;
+	set_ring(mc, sizeclass, s);
 	s->window = (uint8_t)w;
 	win->free = free;
 	win->states = ghu_states(s) + 64 * w;
@@ -210,7 +238,7 @@ static void *sweep_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_msp
 /* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
 static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = mc->classes[sizeclass].span, *oldest = s->next;
+	struct ghu_mspan *s = ring_of(mc, sizeclass), *oldest = s->next;
 
 	s->next = oldest->next;
 	mc->owned_pages -= oldest->npages;
@@ -240,7 +268,7 @@ static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
 {
 	for (unsigned int i = 0; i < LET_GO_LOOKS; i++) {
 		size_t c = mc->victim = mc->victim % (GHU_NUM_CLASSES - 1) + 1;
-		const struct ghu_mspan *s = mc->classes[c].span;
+		const struct ghu_mspan *s = ring_of(mc, c);
 
 		if (c != sizeclass && s && s->next != s) {
 			let_go_oldest(mc, c);
@@ -279,7 +307,7 @@ void ghu_mcache_trim(void)
  */
 static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = mc->classes[sizeclass].span->next;
+	struct ghu_mspan *s = ring_of(mc, sizeclass)->next;
 	void *p = sweep_owned(mc, sizeclass, s);
 
 	if (p)
@@ -304,7 +332,7 @@ static void count_taken(struct ghu_mcache *mc, size_t npages)
 /* A span from mcentral, which has a free object, becomes the one to allocate from. */
 static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
 {
-	struct ghu_mspan *current = mc->classes[sizeclass].span;
+	struct ghu_mspan *current = ring_of(mc, sizeclass);
 
 	s->next = current ? current->next : s;
 	if (current)
@@ -318,11 +346,12 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 
 static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *first = mc->classes[sizeclass].span, *s = first, *next;
+	struct ghu_mspan *first = ring_of(mc, sizeclass), *s = first, *next;
 
 	ghu_recent_drop(mc, sizeclass);
 	count_closed(mc, sizeclass);
 	mc->classes[sizeclass].span = NULL;
+	mc->classes[sizeclass].due = false;
 	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
 	while (s) {
 		next = s->next;
@@ -443,9 +472,9 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 	return s ? insert_in_ring(mc, sizeclass, s) : NULL;
 }
 
-static void *refill(struct ghu_mcache *mc, size_t sizeclass)
+static inline __attribute__((always_inline)) void *refill(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = mc->classes[sizeclass].span;
+	struct ghu_mspan *s = ring_of(mc, sizeclass);
 	bool second = s && ghu_mcache_wants_second(sizeclass, s);
 	void *p = NULL;
 
@@ -456,9 +485,137 @@ static void *refill(struct ghu_mcache *mc, size_t sizeclass)
 	if (!p)
 		p = refill_from_central(mc, sizeclass);
 	/* It can do without. */
-	if (!p && second && mc->classes[sizeclass].span)
+	if (!p && second && ring_of(mc, sizeclass))
 		p = sweep_owned(mc, sizeclass, s);
 	return p;
+}
+
+static __attribute__((noinline)) void *refill_plain(struct ghu_mcache *mc, size_t sizeclass)
+{
+	return refill(mc, sizeclass);
+}
+
+/* ---- refill, if allocations are sampled ---- */
+
+static ghu_noinline void heed_rate(struct ghu_mcache *mc)
+{
+	struct ghu_mspan *s;
+
+	if (!mc->random)
+		mc->random = ghu_sample_state();
+	mc->rate = ghu_profile_rate();
+	mc->next_sample = ghu_next_sample(mc->rate, &mc->random);
+	drop_kept(mc);
+	for (size_t c = 1; c < GHU_NUM_CLASSES; c++) {
+		s = ring_of(mc, c);
+		if (!s)
+			continue;
+		count_closed(mc, c);
+		mc->classes[c].window.free = 0;
+		mc->classes[c].due = false;
+		set_ring(mc, c, s);
+	}
+}
+
+/* One object of so many bytes is allocated.  Whether it is to be sampled. */
+static bool count_down(struct ghu_mcache *mc, size_t bytes)
+{
+	if (bytes < mc->next_sample) {
+		mc->next_sample -= bytes;
+		return false;
+	}
+	mc->next_sample = ghu_next_sample(mc->rate, &mc->random);
+	return mc->rate;
+}
+
+/*
+ * As many bytes of the window are counted as by ghu_mcache_reopen_sampled(), objects or not.
+ * If a sample is due among them, it ends before that object; a sample that is due where
+ * there are none is forgotten.
+ */
+static void count_down_window(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_window *w = &mc->classes[sizeclass].window;
+	uint64_t rest = w->free, bytes = ghu_window_bytes(w, sizeclass);
+
+	if (mc->next_sample > bytes) {
+		mc->next_sample -= bytes;
+		return;
+	}
+	while (rest && !count_down(mc, w->elemsize))
+		rest &= rest - 1;
+	if (!rest) {
+		mc->next_sample = ghu_next_sample(mc->rate, &mc->random);
+		return;
+	}
+	count_cut(mc, sizeclass, rest);
+	w->free &= ~rest;
+	mc->classes[sizeclass].due = true;
+}
+
+/*
+ * As ghu_mcache_reopen().  If a sample was due in the window, it was not looked at before;
+ * so where it has no objects, its bytes are counted nevertheless.
+ */
+static void *reopen(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *s = ring_of(mc, sizeclass);
+	struct ghu_window *w = &mc->classes[sizeclass].window;
+
+	if (!s || ghu_mcache_wants_second(sizeclass, s))
+		return NULL;
+	w->free = ghu_match64(w->states, GHU_OBJ_FREE);
+	if (!w->free) {
+		count_down_window(mc, sizeclass);
+		return NULL;
+	}
+	count_opened(mc, sizeclass, w->free);
+	mc->classes[sizeclass].zero = false;
+	return ghu_window_take(w);
+}
+
+/* Those of size 0 are not sampled. */
+static ghu_noinline void *refill_sampled(struct ghu_mcache *mc, size_t sizeclass, bool *sampled)
+{
+	bool due = mc->classes[sizeclass].due;
+	void *p;
+
+	mc->classes[sizeclass].due = false;
+	p = reopen(mc, sizeclass);
+	if (!p)
+		p = refill_plain(mc, sizeclass);
+	if (!p || sizeclass == GHU_ZERO_CLASS)
+		return p;
+	*sampled = due || count_down(mc, ghu_classes[sizeclass].size);
+	count_down_window(mc, sizeclass);
+	return p;
+}
+
+static void *refill_any(struct ghu_mcache *mc, size_t sizeclass, bool *sampled)
+{
+	if (ghu_unlikely(mc->rate != ghu_profile_rate()))
+		heed_rate(mc);
+	return mc->rate ? refill_sampled(mc, sizeclass, sampled) : refill_plain(mc, sizeclass);
+}
+
+void ghu_mcache_resample(void)
+{
+	if (has_cache() && ghu_mcache->rate != ghu_profile_rate())
+		heed_rate(ghu_mcache);
+}
+
+/* Without a cache one begins to count anew each time. */
+bool ghu_mcache_is_sampled(size_t bytes)
+{
+	struct ghu_mcache none = { 0 };
+
+	ghu_mcache_resample();
+	if (has_cache())
+		return count_down(ghu_mcache, bytes);
+	none.rate = ghu_profile_rate();
+	none.random = ghu_sample_state();
+	none.next_sample = ghu_next_sample(none.rate, &none.random);
+	return count_down(&none, bytes);
 }
 
 /* ---- caches of threads ---- */
@@ -515,13 +672,13 @@ static bool attach_thread(void)
 }
 
 /* The library must be initialised: that calls malloc(). */
-static void *alloc_shared(size_t sizeclass)
+static void *alloc_shared(size_t sizeclass, bool *sampled)
 {
 	struct ghu_window *win = &shared.classes[sizeclass].window;
 	void *p;
 
 	ghu_lock(&shared_lock);
-	p = win->free ? ghu_window_take(win) : refill(&shared, sizeclass);
+	p = win->free ? ghu_window_take(win) : refill_any(&shared, sizeclass, sampled);
 	ghu_unlock(&shared_lock);
 	return p;
 }
@@ -532,18 +689,36 @@ ghu_noinline bool ghu_mcache_attach(void)
 	return attach_thread();
 }
 
-static ghu_noinline void *refill_without_cache(size_t sizeclass)
+static ghu_noinline void *refill_without_cache(size_t sizeclass, bool *sampled)
 {
-	return ghu_mcache_attach() ? refill(ghu_mcache, sizeclass) : alloc_shared(sizeclass);
+	return ghu_mcache_attach() ? refill_any(ghu_mcache, sizeclass, sampled)
+				   : alloc_shared(sizeclass, sampled);
+}
+
+/* Without a cache, or allocations are sampled, or were. */
+static ghu_on_stack ghu_noinline void *refill_slow(size_t sizeclass, const uintptr_t *frame)
+{
+	bool sampled = false;
+	void *p;
+
+	if (has_cache())
+		p = refill_any(ghu_mcache, sizeclass, &sampled);
+	else
+		p = refill_without_cache(sizeclass, &sampled);
+	if (sampled)
+		ghu_profile_alloc(p, ghu_classes[sizeclass].size, frame);
+	return p;
 }
 
 /* A thread without a cache owns no spans. */
-void *ghu_mcache_refill(size_t sizeclass)
+ghu_on_stack void *ghu_mcache_refill(size_t sizeclass, const uintptr_t *frame)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 
-	if (ghu_unlikely(!mc->classes[sizeclass].span) && (mc == &no_cache || mc == &gone_cache))
-		return refill_without_cache(sizeclass);
+	if (ghu_unlikely(!mc->classes[sizeclass].span) && !has_cache())
+		return refill_slow(sizeclass, frame);
+	if (ghu_unlikely(ghu_profile_rate() | mc->rate))
+		return refill_slow(sizeclass, frame);
 	return refill(mc, sizeclass);
 }
 
@@ -570,10 +745,12 @@ void ghu_front_fork_prepare(void)
 	ghu_lock(&ghu_pagemap_lock);
 	ghu_lock(&ghu_zerosize_lock);
 	ghu_lock(&ghu_checked_lock);
+	ghu_lock(&ghu_profile_lock);
 }
 
 void ghu_front_fork_parent(void)
 {
+	ghu_unlock(&ghu_profile_lock);
 	ghu_unlock(&ghu_checked_lock);
 	ghu_unlock(&ghu_zerosize_lock);
 	ghu_unlock(&ghu_pagemap_lock);

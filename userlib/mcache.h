@@ -36,7 +36,12 @@ struct ghu_mcache_class {
 	struct ghu_recent_object *recent;	/* stack of objects freed of late; see recent.h */
 	uint16_t nr_recent, max_recent;
 	bool zero;			/* the window's objects read as zeros: none was handed out */
-	struct ghu_mspan *span;		/* the window's; others of the owner's follow in a ring, the oldest first */
+	bool due;			/* the next object is sampled */
+	/*
+	 * The window's; others of the owner's follow in a ring, the oldest first.  Where
+	 * allocations are sampled, GHU_NO_REOPEN is added.
+	 */
+	struct ghu_mspan *span;
 	uint64_t opened;		/* see above */
 } __attribute__((aligned(64)));
 
@@ -65,7 +70,13 @@ struct ghu_mcache {
 	bool dead;		/* of a thread that fork() left behind */
 	struct ghu_mcache *next, *prev;	/* all caches */
 	uint64_t large, large_bytes;	/* allocated */
+	unsigned int rate;	/* at which it samples */
+	uint64_t next_sample;	/* bytes until one is sampled */
+	uint64_t random;	/* for drawing that */
 };
+
+/* No address is negative: so that ghu_mcache_reopen() looks for both with one test. */
+#define GHU_NO_REOPEN	((uintptr_t)1 << (8 * sizeof(uintptr_t) - 1))
 
 #pragma GCC visibility push(hidden)
 
@@ -75,8 +86,15 @@ extern __thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-
 bool ghu_mcache_is_own(const struct ghu_mcache *mc);
 /* Gives the calling thread, which has none, a cache.  False: it can have none. */
 bool ghu_mcache_attach(void);
-/* When ghu_mcache_reopen() found nothing: an object from another window.  NULL: no memory. */
-void *ghu_mcache_refill(size_t sizeclass);
+/*
+ * When ghu_mcache_reopen() found nothing: an object from another window.  NULL: no memory.
+ * frame: as ghu_stack_walk() takes it.
+ */
+void *ghu_mcache_refill(size_t sizeclass, const uintptr_t *frame);
+/* Whether a large object that was just allocated is to be sampled. */
+bool ghu_mcache_is_sampled(size_t bytes);
+/* The rate of sampling has changed: the calling thread heeds it at once. */
+void ghu_mcache_resample(void);
 /* Gives back all spans of the calling thread's cache, which stays. */
 void ghu_mcache_flush(void);
 /* After a free that may have emptied a span: gives back a little, if the thread owns too much. */
@@ -103,6 +121,12 @@ static inline size_t ghu_mcache_class_number(const struct ghu_mcache_class *c)
 	return (size_t)(c - ghu_mcache->classes);
 }
 
+/* Whether some of what the thread allocates is sampled, as far as it knows. */
+static inline bool ghu_mcache_is_sampling(const struct ghu_mcache *mc)
+{
+	return mc->rate;
+}
+
 /* The first free object of a window that is not empty. */
 static inline void *ghu_window_take(struct ghu_window *w)
 {
@@ -127,20 +151,19 @@ static inline bool ghu_mcache_wants_second(size_t sizeclass, const struct ghu_ms
  * When the window is empty, first the same one once more: who frees what he just
  * allocated finds it there, in the cache of the processor.  Of two spans with few
  * objects the other one, so that what the last frees stored need not be read at once.
- * NULL: nothing there.
+ * flag: what is added to span.  NULL: nothing there.
  */
-static inline void *ghu_mcache_reopen(size_t sizeclass)
+static inline __attribute__((always_inline)) void *
+ghu_mcache_reopen_span(struct ghu_mcache_class *c, size_t sizeclass, struct ghu_mspan *s,
+		       uintptr_t flag)
 {
-	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
 	struct ghu_window *w = &c->window;
-	struct ghu_mspan *s = c->span;
 
-	if (ghu_unlikely(!s || ghu_mcache_wants_second(sizeclass, s)))
-		return NULL;
 	if (ghu_classes[sizeclass].nelems > GHU_FEW_OBJECTS) {
 		w->free = ghu_match64(w->states, GHU_OBJ_FREE);
 	} else if (s->next->next == s) {
-		c->span = s = s->next;
+		s = s->next;
+		c->span = (struct ghu_mspan *)((uintptr_t)s | flag);
 		w->states = ghu_states(s);
 		w->base = s->base;
 		w->free = ghu_match16(w->states, GHU_OBJ_FREE);
@@ -149,6 +172,43 @@ static inline void *ghu_mcache_reopen(size_t sizeclass)
 	}
 	c->zero = false;
 	return w->free ? ghu_window_take(w) : NULL;
+}
+
+/* Where nothing is sampled.  NULL: nothing there. */
+static inline void *ghu_mcache_reopen(size_t sizeclass)
+{
+	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
+	struct ghu_mspan *s = c->span;
+
+	if (ghu_unlikely((intptr_t)s <= 0 || ghu_mcache_wants_second(sizeclass, s)))
+		return NULL;
+	return ghu_mcache_reopen_span(c, sizeclass, s, 0);
+}
+
+/* What a window may hand out, or more. */
+static inline uint64_t ghu_window_bytes(const struct ghu_window *w, size_t sizeclass)
+{
+	uint64_t span = (uint64_t)ghu_classes[sizeclass].npages << GHU_PAGE_SHIFT;
+
+	return w->elemsize * 64 < span ? w->elemsize * 64 : span;
+}
+
+/* The same where allocations are sampled, as long as none is due. */
+static inline void *ghu_mcache_reopen_sampled(size_t sizeclass)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+	struct ghu_mcache_class *c = &mc->classes[sizeclass];
+	uintptr_t word = (uintptr_t)c->span;
+	struct ghu_mspan *s = (struct ghu_mspan *)(word & ~GHU_NO_REOPEN);
+	uint64_t bytes;
+
+	if (!(word & GHU_NO_REOPEN) || c->due || ghu_mcache_wants_second(sizeclass, s))
+		return NULL;
+	bytes = ghu_window_bytes(&c->window, sizeclass);
+	if (ghu_unlikely(mc->next_sample <= bytes))
+		return NULL;
+	mc->next_sample -= bytes;
+	return ghu_mcache_reopen_span(c, sizeclass, s, GHU_NO_REOPEN);
 }
 
 /* Keeps a live object that is freed.  False: no room. */
@@ -214,7 +274,7 @@ static inline void *ghu_mcache_next(size_t sizeclass)
 	if (c->nr_recent)
 		return ghu_recent_pop(c);
 	p = ghu_mcache_reopen(sizeclass);
-	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass);
+	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass, NULL);
 }
 
 /* NULL: no memory. */

@@ -205,17 +205,23 @@ static bool pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 	if (ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE))
 		return true;
 	/* Perhaps it is this one that keeps them. */
-	if (state == GHU_OBJ_WATCH && ghu_mcache->classes[ghu_mspan_class(s)].nr_recent)
+	if ((state == GHU_OBJ_WATCH || state == GHU_OBJ_SAMPLED) &&
+	    ghu_mcache->classes[ghu_mspan_class(s)].nr_recent)
 		ghu_recent_drop(ghu_mcache, ghu_mspan_class(s));
 	return ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT);
 }
 
-/* As long as the object is not FREE, the span stays. */
+/*
+ * As long as the object is not FREE, the span stays.  A sampled one whose span has an owner
+ * needs no watch; if the span loses its owner just now, the watch may be lost.
+ */
 bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_mspan_class(s)];
 	uint8_t *at = &ghu_states(s)[index];
 
+	if (state == GHU_OBJ_SAMPLED && ghu_mspan_where(s) == GHU_SPAN_IS_OWNED)
+		return __atomic_exchange_n(at, GHU_OBJ_FREE, __ATOMIC_RELEASE) == state;
 	if (!pass_watch(s, index, state))
 		return free_last(s, index, state);
 	if (ghu_state(at) != state)

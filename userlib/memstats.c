@@ -51,11 +51,14 @@ void ghu_stats_memstats(const struct ghu_stats *st, struct goheap_memstats *ms)
 		.mcache_sys = st->mcache_sys,
 		.other_sys = st->other_sys,
 		.sweeps = st->sweeps,
+		.buck_hash_sys = st->profile_sys,
+		.profile_lost = st->profile_lost,
 	};
 	fill_objects(st, ms);
 	fill_heap(st, ms);
 	fill_large(st, ms);
-	ms->sys = ms->heap_sys + ms->mspan_sys + ms->mcache_sys + ms->other_sys;
+	ms->sys = ms->heap_sys + ms->mspan_sys + ms->mcache_sys +
+		  ms->buck_hash_sys + ms->other_sys;
 }
 
 void ghu_stats_class(const struct ghu_stats *st, size_t sizeclass, struct goheap_class *c)

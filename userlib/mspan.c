@@ -20,6 +20,7 @@
 #include "mspan.h"
 #include "options.h"
 #include "pagemap.h"
+#include "profile.h"
 #include "sweep.h"
 #include "zerosize.h"
 
@@ -326,6 +327,7 @@ static bool has_state(const struct ghu_mspan *s, uint8_t state)
 static bool is_watched(const struct ghu_mspan *s)
 {
 	return has_state(s, GHU_OBJ_WATCH) || has_state(s, GHU_OBJ_KEPT_WATCH) ||
+	       (ghu_unlikely(ghu_profile_used()) && has_state(s, GHU_OBJ_SAMPLED)) ||
 	       (ghu_checked && has_state(s, GHU_OBJ_HELD));
 }
 

@@ -9,7 +9,8 @@
  * Bytes behind the last object are TAIL.  WATCH is LIVE too, but sends the free of
  * that object the slow way; see mcentral.c for what it is good for.  HELD is freed, but
  * not to be handed out yet; see checked.c.  KEPT, too, is freed: a thread keeps it, to
- * hand it out again; see recent.h.
+ * hand it out again; see recent.h.  SAMPLED is LIVE, and remembered by profile.c; it
+ * counts as watched, since its free goes the slow way.
  *
  * Where a span is, which changes under the class's lock, or before anybody else
  * knows the span:
@@ -49,6 +50,7 @@ enum {
 	GHU_OBJ_TAIL,
 	GHU_OBJ_WATCH,
 	GHU_OBJ_HELD,
+	GHU_OBJ_SAMPLED,
 	GHU_OBJ_KEPT_BIT = 0x80,	/* of one that was LIVE, and will be what it was again */
 	GHU_OBJ_KEPT = GHU_OBJ_KEPT_BIT | GHU_OBJ_LIVE,
 	GHU_OBJ_KEPT_WATCH = GHU_OBJ_KEPT_BIT | GHU_OBJ_WATCH,
@@ -134,6 +136,12 @@ static inline uint8_t *ghu_states(const struct ghu_mspan *s)
 static inline uint8_t ghu_state(const uint8_t *state)
 {
 	return __atomic_load_n(state, __ATOMIC_RELAXED);
+}
+
+/* Allocated, and not freed. */
+static inline bool ghu_is_live(uint8_t state)
+{
+	return state == GHU_OBJ_LIVE || state == GHU_OBJ_WATCH || state == GHU_OBJ_SAMPLED;
 }
 
 static inline unsigned int ghu_mspan_class(const struct ghu_mspan *s)

@@ -24,6 +24,7 @@
 #include "misuse.h"
 #include "mspan.h"
 #include "pagemap.h"
+#include "stack.h"
 
 _Static_assert(sizeof(size_t) == sizeof(unsigned long), "size_t is mangled as m");
 
@@ -52,7 +53,7 @@ static bool call_new_handler(void)
 	return handler;
 }
 
-static ghu_noinline void *new_slow(size_t size, size_t align, bool throws)
+static ghu_on_stack ghu_noinline void *new_slow(size_t size, size_t align, bool throws)
 {
 	void *p = NULL;
 
@@ -89,7 +90,7 @@ static inline void *new(size_t size, size_t align, bool throws)
 
 /* ---- new ---- */
 
-DECLARE(void *, _Znwm, size_t size)
+ghu_on_stack DECLARE(void *, _Znwm, size_t size)
 {
 	return new(size, 0, true);
 }

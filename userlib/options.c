@@ -20,6 +20,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include "options.h"
+#include "profile.h"
+#include "sample.h"
 #include "sys.h"
 
 struct ghu_options ghu_options;
@@ -34,12 +36,15 @@ struct option_def {
 	const char *name;
 	unsigned int *value;
 	unsigned int def, min, max;
-	const char *const *words;	/* the values' names, or NULL if they are numbers */
+	/* The values' names; NULL: they are numbers; a_text: any text. */
+	const char *const *words;
 	const char *unit;
 	const char *doc;
 };
 
 static const char *const backend_words[] = { "auto", "device", "embedded", NULL };
+
+static const char *const a_text[] = { NULL };
 
 #ifdef GHU_LIBURING
 #define URING_MAX	1
@@ -65,6 +70,12 @@ static const struct option_def option_table[] = {
 	  "0 or 1", "canary=1, guard=1, quarantine=1024, and zero=1 unless there is junk" },
 	{ "junk", &ghu_options.junk, 0, 0, 255, NULL,
 	  "0 to 255", "fill freed objects with this, and new ones with its complement" },
+	{ "memprofilerate", &ghu_options.memprofilerate, 0, 0, GHU_SAMPLE_RATE_MAX, NULL,
+	  "0 to 117440512", "heap profile: sample an allocation each so many bytes" },
+	{ "profile", NULL, 0, 0, 0, a_text,
+	  "a path", "write the heap profile there when the program ends" },
+	{ "profilesignal", &ghu_options.profilesignal, 0, 0, 64, NULL,
+	  "0 to 64", "write the heap profile to profile=PATH on this signal, too" },
 	{ "quarantine", &ghu_options.quarantine, 0, 0, 1u << 20, NULL,
 	  "0 to 1048576", "KiB of freed objects that wait to be used again, in random order" },
 	{ "scavenge", &ghu_options.scavenge, 0, 0, 1, NULL,
@@ -155,8 +166,22 @@ static bool parse_number(const struct option_def *o, const char *text, size_t le
 	return *v >= o->min && *v <= o->max;
 }
 
+/* Where the value is, if it is a text: there is but one. */
+static char *text_of(const struct option_def *o)
+{
+	return o->words == a_text ? ghu_options.profile : NULL;
+}
+
+static void set_text(const struct option_def *o, const char *text, size_t len)
+{
+	memcpy(text_of(o), text, len);
+	text_of(o)[len] = '\0';
+}
+
 static bool parse_value(const struct option_def *o, const char *text, size_t len, unsigned int *v)
 {
+	if (text_of(o))
+		return len < GHU_OPTION_TEXT_MAX;
 	return o->words ? parse_word(o, text, len, v) : parse_number(o, text, len, v);
 }
 
@@ -171,10 +196,12 @@ static void parse_option(const char *text, size_t len)
 
 	if (!o)
 		complain_name(text, name_len);
-	else if (parse_value(o, value, value_len, &v))
-		*o->value = v;
-	else
+	else if (!parse_value(o, value, value_len, &v))
 		complain_value(o, value, value_len);
+	else if (text_of(o))
+		set_text(o, value, value_len);
+	else
+		*o->value = v;
 }
 
 void ghu_options_parse(const char *text)
@@ -202,6 +229,8 @@ long ghu_option_get(const char *name, char *value, size_t size)
 
 	if (!o)
 		return -ENOENT;
+	if (text_of(o))
+		return snprintf(value, size, "%s", text_of(o));
 	v = __atomic_load_n(o->value, __ATOMIC_RELAXED);
 	return o->words ? snprintf(value, size, "%s", o->words[v])
 			: snprintf(value, size, "%u", v);
@@ -210,7 +239,8 @@ long ghu_option_get(const char *name, char *value, size_t size)
 /* Looked at when the heap is made and never again. */
 static bool is_fixed(const struct option_def *o)
 {
-	return o->value != &ghu_options.gctrace && o->value != &ghu_options.scavenge;
+	return o->value != &ghu_options.gctrace && o->value != &ghu_options.scavenge &&
+	       o->value != &ghu_options.memprofilerate;
 }
 
 int ghu_option_set(const char *name, const char *value)
@@ -222,6 +252,8 @@ int ghu_option_set(const char *name, const char *value)
 		return -ENOENT;
 	if (!parse_value(o, value, strlen(value), &v))
 		return -EINVAL;
+	if (text_of(o))
+		return strcmp(text_of(o), value) ? -EBUSY : 0;
 	if (is_fixed(o) && v != *o->value)
 		return -EBUSY;
 	__atomic_store_n(o->value, v, __ATOMIC_RELAXED);
@@ -271,6 +303,8 @@ static void conclude(struct ghu_options *o)
 		if (!o->junk)
 			set_if_unset(&o->zero, 1);
 	}
+	if (o->profile[0])
+		set_if_unset(&o->memprofilerate, GHU_PROFILE_RATE);
 	ghu_checked = o->canary || o->guard || o->junk || o->zero || o->quarantine;
 }
 
@@ -280,7 +314,8 @@ void ghu_options_init(void)
 	const char *text;
 
 	for (size_t i = 0; i < NR_OPTIONS; i++)
-		*option_table[i].value = option_table[i].def;
+		if (option_table[i].value)
+			*option_table[i].value = option_table[i].def;
 	if (getauxval(AT_SECURE))
 		return;
 	text = find_variable(env ? env : initial_environ(), "GOHEAPDEBUG");

@@ -15,12 +15,19 @@ enum ghu_option_backend {
 	GHU_BACKEND_EMBEDDED,
 };
 
+/* Room for an option that is a text. */
+#define GHU_OPTION_TEXT_MAX	256u
+
 struct ghu_options {
 	unsigned int backend;	/* enum ghu_option_backend */
 	unsigned int bgscavenge;
 	unsigned int gctrace;
 	unsigned int scavenge;
 	unsigned int uring;
+	/* profile.c, profile_write.c */
+	unsigned int memprofilerate;
+	unsigned int profilesignal;
+	char profile[GHU_OPTION_TEXT_MAX];
 	/* checked.c */
 	unsigned int canary;
 	unsigned int guard;

@@ -13,6 +13,8 @@
  * mcentral for spans of the class, and more each time; it is emptied, and no
  * longer used, as soon as it turns out to be all that keeps a span.  So who
  * frees everything and sleeps does not leave spans behind.
+ *
+ * While allocations are sampled stacks hold nothing, since only windows count (mcache.c).
  */
 #ifndef GHU_RECENT_H
 #define GHU_RECENT_H

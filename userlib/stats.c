@@ -25,6 +25,7 @@
 #include "mspan.h"
 #include "pagemap.h"
 #include "persistentalloc.h"
+#include "profile.h"
 #include "stats.h"
 #include "sweep.h"
 
@@ -67,7 +68,7 @@ static void update_tallies(struct ghu_stats *st, const struct ghu_taken *taken)
 static uint64_t count_live(const struct ghu_mspan *s)
 {
 	if (!ghu_mspan_class(s))
-		return ghu_state(ghu_states(s)) == GHU_OBJ_LIVE;
+		return ghu_is_live(ghu_state(ghu_states(s)));
 	return s->nelems - ghu_mspan_count_free(s) - ghu_mspan_count_held(s);
 }
 
@@ -116,6 +117,8 @@ void ghu_stats_collect(struct ghu_stats *st)
 	update_tallies(st, &taken);
 	ghu_mspan_bytes(&st->mspan_inuse, &st->mspan_sys);
 	ghu_mcache_bytes(&st->mcache_inuse, &st->mcache_sys);
+	st->profile_sys = __atomic_load_n(&ghu_profile_sys, __ATOMIC_RELAXED);
+	st->profile_lost = __atomic_load_n(&ghu_profile_lost, __ATOMIC_RELAXED);
 	st->other_sys = __atomic_load_n(&ghu_other_sys, __ATOMIC_RELAXED) +
 			st->heap.meta_bytes + ghu_pagemap_bytes();
 	st->sweeps = ghu_sweepgen() / 2;

@@ -25,7 +25,9 @@ struct ghu_stats {
 	size_t cached_bytes;		/* of spans that the backend's cache keeps */
 	size_t mspan_inuse, mspan_sys;
 	size_t mcache_inuse, mcache_sys;
+	size_t profile_sys;
 	size_t other_sys;
+	uint64_t profile_lost;
 	uint64_t sweeps;		/* cycles begun */
 };
 

@@ -22,12 +22,13 @@ static uint64_t live_objects(const struct ghu_mspan *s, unsigned int w)
 {
 	const uint8_t *states = ghu_states(s) + 64 * w;
 
-	return ghu_match64(states, GHU_OBJ_LIVE) | ghu_match64(states, GHU_OBJ_WATCH);
+	return ghu_match64(states, GHU_OBJ_LIVE) | ghu_match64(states, GHU_OBJ_WATCH) |
+	       ghu_match64(states, GHU_OBJ_SAMPLED);
 }
 
 static void copy_large(struct copy *c, const struct ghu_mspan *s)
 {
-	c->live[0] = ghu_state(ghu_states(s)) == GHU_OBJ_LIVE;
+	c->live[0] = ghu_is_live(ghu_state(ghu_states(s)));
 	if (s->guarded)
 		c->area.bytes -= GHU_PAGE_SIZE;
 	c->area.object_bytes = c->area.bytes;

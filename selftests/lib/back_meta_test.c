@@ -299,8 +299,8 @@ static int options_good(void)
 }
 
 #define UNKNOWN(name) "goheap: GOHEAPDEBUG: unknown option '" name \
-	"' ignored; known are backend, bgscavenge, canary, gctrace, guard, hardened, junk, quarantine, " \
-	"scavenge, uring, zero\n"
+	"' ignored; known are backend, bgscavenge, canary, gctrace, guard, hardened, junk, " \
+	"memprofilerate, profile, profilesignal, quarantine, scavenge, uring, zero\n"
 #define FLAG(name, value, doc) "goheap: GOHEAPDEBUG: " name "=" value " ignored; " \
 	name " takes 0 or 1 (" doc ")\n"
 #define TRACE(value) FLAG("gctrace", value, \

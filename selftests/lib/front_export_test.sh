@@ -125,7 +125,7 @@ n = l.goheap_json(text, c_size_t(len(text)))
 assert n == len(text.value)
 s = json.loads(text.value)
 go = """Alloc TotalAlloc Sys Mallocs Frees HeapAlloc HeapSys HeapIdle HeapInuse HeapReleased
-	HeapObjects MSpanInuse MSpanSys MCacheInuse MCacheSys OtherSys""".split()
+	HeapObjects MSpanInuse MSpanSys MCacheInuse MCacheSys BuckHashSys OtherSys""".split()
 assert all(type(s[name]) is int for name in go)
 assert s["HeapObjects"] == s["Mallocs"] - s["Frees"] > 100, s
 assert s["HeapSys"] == s["HeapIdle"] + s["HeapInuse"]
