@@ -62,7 +62,7 @@ void ghu_large_flush(struct ghu_mcache *mc)
 
 static bool may_keep(void)
 {
-	return ghu_likely(!ghu_profile_rate());
+	return ghu_likely(!(ghu_profile_rate() | ghu_options.sample));
 }
 
 /* Those that lay longest make room.  False: it is too long, or there is no cache. */

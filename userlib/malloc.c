@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "checked.h"
+#include "guarded.h"
 #include "large.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -77,7 +78,7 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_slow(size_t size, siz
 	if (ghu_unlikely(ghu_checked_on()))
 		p = ghu_checked_alloc(size, 0, &needzero);
 	else
-		p = ghu_mcache_refill(sizeclass, __builtin_frame_address(0));
+		p = ghu_mcache_refill(sizeclass, size, __builtin_frame_address(0));
 	if (ghu_unlikely(!p))
 		errno = ENOMEM;
 	return p;
@@ -306,12 +307,16 @@ static bool free_object(struct ghu_mspan *s, uint32_t index)
 
 	if (ghu_unlikely(state == GHU_OBJ_SAMPLED))
 		return free_sampled(s, index);
+	if (ghu_unlikely(ghu_is_guarded(s))) {
+		ghu_guarded_free(s);
+		return true;
+	}
 	if (!ghu_mspan_class(s))
 		return ghu_large_free(s, GHU_OBJ_LIVE);
 	return state == GHU_OBJ_WATCH && ghu_mcentral_free_watched(s, index, GHU_OBJ_WATCH);
 }
 
-static __attribute__((noinline)) void free_slow(uintptr_t addr)
+static ghu_on_stack __attribute__((noinline)) void free_slow(uintptr_t addr)
 {
 	struct ghu_mspan *s = ghu_pagemap_get(addr);
 	uint32_t index;
@@ -376,6 +381,8 @@ static bool resize_in_place(struct ghu_mspan *s, size_t size)
 {
 	if (ghu_unlikely(ghu_checked))
 		return false;
+	if (ghu_is_guarded(s))
+		return false;
 	if (ghu_mspan_class(s))
 		return is_fitting(ghu_raw_bytes(s), size);
 	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && resize_large(s, size);
@@ -437,6 +444,8 @@ static const struct ghu_mspan *span_of_live(const void *p)
 
 static bool is_of_pages(const struct ghu_mspan *s, size_t size)
 {
+	if (ghu_is_guarded(s))
+		return s->elemsize == size;
 	return !ghu_mspan_class(s) && ghu_pages_for(size ? size : 1) == s->npages - s->guarded;
 }
 
@@ -479,6 +488,8 @@ bool ghu_is_aligned_object(const void *p, size_t align, size_t size)
 
 	if (s && ghu_unlikely(ghu_options.canary))
 		return !ghu_checked_differs(s, p, size);
+	if (s && ghu_unlikely(ghu_is_guarded(s)))
+		return s->elemsize == size;
 	return !s || (sizeclass ? ghu_mspan_class(s) == sizeclass : is_of_pages(s, size));
 }
 

@@ -28,12 +28,14 @@
  * coming here then, and threads keep nothing of what they free.  That a window may be left with
  * objects that were counted does no harm (sample.c).
  *
- * Lock order: shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
+ * Lock order: ghu_guarded_lock, shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
  */
 #include <pthread.h>
+#include <stdlib.h>
 #include "bgscavenge.h"
 #include "checked.h"
 #include "fixalloc.h"
+#include "guarded.h"
 #include "large.h"
 #include "mcache.h"
 #include "mcentral.h"
@@ -351,7 +353,7 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 	ghu_recent_drop(mc, sizeclass);
 	count_closed(mc, sizeclass);
 	mc->classes[sizeclass].span = NULL;
-	mc->classes[sizeclass].due = false;
+	mc->classes[sizeclass].due = 0;
 	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
 	while (s) {
 		next = s->next;
@@ -497,14 +499,37 @@ static __attribute__((noinline)) void *refill_plain(struct ghu_mcache *mc, size_
 
 /* ---- refill, if allocations are sampled ---- */
 
-static ghu_noinline void heed_rate(struct ghu_mcache *mc)
+/* When the next is due, if ever. */
+static uint64_t next_sample(struct ghu_mcache *mc)
 {
-	struct ghu_mspan *s;
+	return mc->rate ? ghu_next_sample(mc->rate, &mc->random) : UINT64_MAX;
+}
 
+static uint64_t next_guarded(struct ghu_mcache *mc)
+{
+	return mc->guarded ? ghu_next_sample(mc->guarded, &mc->random) : UINT64_MAX;
+}
+
+static void set_rates(struct ghu_mcache *mc)
+{
 	if (!mc->random)
 		mc->random = ghu_sample_state();
 	mc->rate = ghu_profile_rate();
-	mc->next_sample = ghu_next_sample(mc->rate, &mc->random);
+	mc->guarded = ghu_options.sample;
+	mc->next_sample = next_sample(mc);
+	mc->next_guarded = next_guarded(mc);
+}
+
+static bool knows_rates(const struct ghu_mcache *mc)
+{
+	return mc->rate == ghu_profile_rate() && mc->guarded == ghu_options.sample;
+}
+
+static ghu_noinline void heed_rates(struct ghu_mcache *mc)
+{
+	struct ghu_mspan *s;
+
+	set_rates(mc);
 	drop_kept(mc);
 	for (size_t c = 1; c < GHU_NUM_CLASSES; c++) {
 		s = ring_of(mc, c);
@@ -512,45 +537,56 @@ static ghu_noinline void heed_rate(struct ghu_mcache *mc)
 			continue;
 		count_closed(mc, c);
 		mc->classes[c].window.free = 0;
-		mc->classes[c].due = false;
+		mc->classes[c].due = 0;
 		set_ring(mc, c, s);
 	}
 }
 
-/* One object of so many bytes is allocated.  Whether it is to be sampled. */
-static bool count_down(struct ghu_mcache *mc, size_t bytes)
+/* Whether an object of so many bytes is to be sampled. */
+static bool count_bytes(struct ghu_mcache *mc, size_t bytes)
 {
 	if (bytes < mc->next_sample) {
 		mc->next_sample -= bytes;
 		return false;
 	}
-	mc->next_sample = ghu_next_sample(mc->rate, &mc->random);
+	mc->next_sample = next_sample(mc);
 	return mc->rate;
 }
 
+/* One object is allocated.  What it is to be. */
+static uint8_t count_object(struct ghu_mcache *mc, size_t bytes)
+{
+	uint8_t due = count_bytes(mc, bytes) ? GHU_SAMPLE_PROFILE : 0;
+
+	if (--mc->next_guarded)
+		return due;
+	mc->next_guarded = next_guarded(mc);
+	return due | GHU_SAMPLE_GUARDED;
+}
+
 /*
- * As many bytes of the window are counted as by ghu_mcache_reopen_sampled(), objects or not.
- * If a sample is due among them, it ends before that object; a sample that is due where
+ * As much of the window is counted as by ghu_mcache_reopen_sampled(), objects or not.  If a
+ * sample is due among them, it ends before that object; a sample that is due where
  * there are none is forgotten.
  */
-static void count_down_window(struct ghu_mcache *mc, size_t sizeclass)
+static void count_window(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_window *w = &mc->classes[sizeclass].window;
 	uint64_t rest = w->free, bytes = ghu_window_bytes(w, sizeclass);
+	uint64_t sample = mc->next_sample, guarded = mc->next_guarded;
+	uint8_t due = 0;
 
-	if (mc->next_sample > bytes) {
-		mc->next_sample -= bytes;
-		return;
+	if (sample <= bytes || guarded <= 64)
+		while (rest && !(due = count_object(mc, w->elemsize)))
+			rest &= rest - 1;
+	if (due) {
+		count_cut(mc, sizeclass, rest);
+		w->free &= ~rest;
+		mc->classes[sizeclass].due = due;
+	} else {
+		mc->next_sample = sample > bytes ? sample - bytes : next_sample(mc);
+		mc->next_guarded = guarded > 64 ? guarded - 64 : next_guarded(mc);
 	}
-	while (rest && !count_down(mc, w->elemsize))
-		rest &= rest - 1;
-	if (!rest) {
-		mc->next_sample = ghu_next_sample(mc->rate, &mc->random);
-		return;
-	}
-	count_cut(mc, sizeclass, rest);
-	w->free &= ~rest;
-	mc->classes[sizeclass].due = true;
 }
 
 /*
@@ -566,7 +602,7 @@ static void *reopen(struct ghu_mcache *mc, size_t sizeclass)
 		return NULL;
 	w->free = ghu_match64(w->states, GHU_OBJ_FREE);
 	if (!w->free) {
-		count_down_window(mc, sizeclass);
+		count_window(mc, sizeclass);
 		return NULL;
 	}
 	count_opened(mc, sizeclass, w->free);
@@ -575,33 +611,35 @@ static void *reopen(struct ghu_mcache *mc, size_t sizeclass)
 }
 
 /* Those of size 0 are not sampled. */
-static ghu_noinline void *refill_sampled(struct ghu_mcache *mc, size_t sizeclass, bool *sampled)
+static ghu_noinline void *refill_sampled(struct ghu_mcache *mc, size_t sizeclass, uint8_t *due)
 {
-	bool due = mc->classes[sizeclass].due;
+	uint8_t was_due = mc->classes[sizeclass].due;
 	void *p;
 
-	mc->classes[sizeclass].due = false;
+	mc->classes[sizeclass].due = 0;
 	p = reopen(mc, sizeclass);
 	if (!p)
 		p = refill_plain(mc, sizeclass);
 	if (!p || sizeclass == GHU_ZERO_CLASS)
 		return p;
-	*sampled = due || count_down(mc, ghu_classes[sizeclass].size);
-	count_down_window(mc, sizeclass);
+	*due = was_due ? was_due : count_object(mc, ghu_classes[sizeclass].size);
+	count_window(mc, sizeclass);
 	return p;
 }
 
-static void *refill_any(struct ghu_mcache *mc, size_t sizeclass, bool *sampled)
+static void *refill_any(struct ghu_mcache *mc, size_t sizeclass, uint8_t *due)
 {
-	if (ghu_unlikely(mc->rate != ghu_profile_rate()))
-		heed_rate(mc);
-	return mc->rate ? refill_sampled(mc, sizeclass, sampled) : refill_plain(mc, sizeclass);
+	if (ghu_unlikely(!knows_rates(mc)))
+		heed_rates(mc);
+	if (!ghu_mcache_is_sampling(mc))
+		return refill_plain(mc, sizeclass);
+	return refill_sampled(mc, sizeclass, due);
 }
 
 void ghu_mcache_resample(void)
 {
-	if (has_cache() && ghu_mcache->rate != ghu_profile_rate())
-		heed_rate(ghu_mcache);
+	if (has_cache() && !knows_rates(ghu_mcache))
+		heed_rates(ghu_mcache);
 }
 
 /* Without a cache one begins to count anew each time. */
@@ -611,11 +649,9 @@ bool ghu_mcache_is_sampled(size_t bytes)
 
 	ghu_mcache_resample();
 	if (has_cache())
-		return count_down(ghu_mcache, bytes);
-	none.rate = ghu_profile_rate();
-	none.random = ghu_sample_state();
-	none.next_sample = ghu_next_sample(none.rate, &none.random);
-	return count_down(&none, bytes);
+		return count_bytes(ghu_mcache, bytes);
+	set_rates(&none);
+	return count_bytes(&none, bytes);
 }
 
 /* ---- caches of threads ---- */
@@ -672,13 +708,13 @@ static bool attach_thread(void)
 }
 
 /* The library must be initialised: that calls malloc(). */
-static void *alloc_shared(size_t sizeclass, bool *sampled)
+static void *alloc_shared(size_t sizeclass, uint8_t *due)
 {
 	struct ghu_window *win = &shared.classes[sizeclass].window;
 	void *p;
 
 	ghu_lock(&shared_lock);
-	p = win->free ? ghu_window_take(win) : refill_any(&shared, sizeclass, sampled);
+	p = win->free ? ghu_window_take(win) : refill_any(&shared, sizeclass, due);
 	ghu_unlock(&shared_lock);
 	return p;
 }
@@ -689,36 +725,50 @@ ghu_noinline bool ghu_mcache_attach(void)
 	return attach_thread();
 }
 
-static ghu_noinline void *refill_without_cache(size_t sizeclass, bool *sampled)
+static ghu_noinline void *refill_without_cache(size_t sizeclass, uint8_t *due)
 {
-	return ghu_mcache_attach() ? refill_any(ghu_mcache, sizeclass, sampled)
-				   : alloc_shared(sizeclass, sampled);
+	return ghu_mcache_attach() ? refill_any(ghu_mcache, sizeclass, due)
+				   : alloc_shared(sizeclass, due);
+}
+
+/* A guarded object instead of p, if there can be one. */
+static void *guard(void *p, size_t size, const uintptr_t *frame)
+{
+	void *guarded = ghu_guarded_alloc(size, frame);
+
+	if (!guarded)
+		return p;
+	free(p);
+	return guarded;
 }
 
 /* Without a cache, or allocations are sampled, or were. */
-static ghu_on_stack ghu_noinline void *refill_slow(size_t sizeclass, const uintptr_t *frame)
+static ghu_on_stack ghu_noinline void *refill_slow(size_t sizeclass, size_t size,
+						   const uintptr_t *frame)
 {
-	bool sampled = false;
+	uint8_t due = 0;
 	void *p;
 
 	if (has_cache())
-		p = refill_any(ghu_mcache, sizeclass, &sampled);
+		p = refill_any(ghu_mcache, sizeclass, &due);
 	else
-		p = refill_without_cache(sizeclass, &sampled);
-	if (sampled)
+		p = refill_without_cache(sizeclass, &due);
+	if (due & GHU_SAMPLE_PROFILE)
 		ghu_profile_alloc(p, ghu_classes[sizeclass].size, frame);
+	else if (due & GHU_SAMPLE_GUARDED)
+		p = guard(p, size, frame);
 	return p;
 }
 
 /* A thread without a cache owns no spans. */
-ghu_on_stack void *ghu_mcache_refill(size_t sizeclass, const uintptr_t *frame)
+ghu_on_stack void *ghu_mcache_refill(size_t sizeclass, size_t size, const uintptr_t *frame)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 
 	if (ghu_unlikely(!mc->classes[sizeclass].span) && !has_cache())
-		return refill_slow(sizeclass, frame);
-	if (ghu_unlikely(ghu_profile_rate() | mc->rate))
-		return refill_slow(sizeclass, frame);
+		return refill_slow(sizeclass, size, frame);
+	if (ghu_unlikely(ghu_profile_rate() | mc->rate | ghu_options.sample))
+		return refill_slow(sizeclass, size, frame);
 	return refill(mc, sizeclass);
 }
 
@@ -737,6 +787,7 @@ void ghu_mcache_flush(void)
 
 void ghu_front_fork_prepare(void)
 {
+	ghu_lock(&ghu_guarded_lock);
 	ghu_lock(&shared_lock);
 	ghu_lock(&caches_lock);
 	ghu_lock(&ghu_recent_lock);
@@ -759,6 +810,7 @@ void ghu_front_fork_parent(void)
 	ghu_unlock(&ghu_recent_lock);
 	ghu_unlock(&caches_lock);
 	ghu_unlock(&shared_lock);
+	ghu_unlock(&ghu_guarded_lock);
 }
 
 void ghu_front_fork_child(void)

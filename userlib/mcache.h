@@ -36,7 +36,7 @@ struct ghu_mcache_class {
 	struct ghu_recent_object *recent;	/* stack of objects freed of late; see recent.h */
 	uint16_t nr_recent, max_recent;
 	bool zero;			/* the window's objects read as zeros: none was handed out */
-	bool due;			/* the next object is sampled */
+	uint8_t due;			/* what the next object is; enum ghu_sample */
 	/*
 	 * The window's; others of the owner's follow in a ring, the oldest first.  Where
 	 * allocations are sampled, GHU_NO_REOPEN is added.
@@ -73,6 +73,14 @@ struct ghu_mcache {
 	unsigned int rate;	/* at which it samples */
 	uint64_t next_sample;	/* bytes until one is sampled */
 	uint64_t random;	/* for drawing that */
+	unsigned int guarded;	/* one of so many is guarded */
+	uint64_t next_guarded;	/* objects until one is */
+};
+
+/* What is special about an object; bits. */
+enum ghu_sample {
+	GHU_SAMPLE_PROFILE = 1,	/* profile.c is to remember it */
+	GHU_SAMPLE_GUARDED = 2,	/* guarded.c is to allocate it */
 };
 
 /* No address is negative: so that ghu_mcache_reopen() looks for both with one test. */
@@ -88,9 +96,9 @@ bool ghu_mcache_is_own(const struct ghu_mcache *mc);
 bool ghu_mcache_attach(void);
 /*
  * When ghu_mcache_reopen() found nothing: an object from another window.  NULL: no memory.
- * frame: as ghu_stack_walk() takes it.
+ * size: what was asked for; 0: it is not to be guarded.  frame: as ghu_stack_walk() takes it.
  */
-void *ghu_mcache_refill(size_t sizeclass, const uintptr_t *frame);
+void *ghu_mcache_refill(size_t sizeclass, size_t size, const uintptr_t *frame);
 /* Whether a large object that was just allocated is to be sampled. */
 bool ghu_mcache_is_sampled(size_t bytes);
 /* The rate of sampling has changed: the calling thread heeds it at once. */
@@ -124,7 +132,7 @@ static inline size_t ghu_mcache_class_number(const struct ghu_mcache_class *c)
 /* Whether some of what the thread allocates is sampled, as far as it knows. */
 static inline bool ghu_mcache_is_sampling(const struct ghu_mcache *mc)
 {
-	return mc->rate;
+	return mc->rate || mc->guarded;
 }
 
 /* The first free object of a window that is not empty. */
@@ -205,9 +213,10 @@ static inline void *ghu_mcache_reopen_sampled(size_t sizeclass)
 	if (!(word & GHU_NO_REOPEN) || c->due || ghu_mcache_wants_second(sizeclass, s))
 		return NULL;
 	bytes = ghu_window_bytes(&c->window, sizeclass);
-	if (ghu_unlikely(mc->next_sample <= bytes))
+	if (ghu_unlikely(mc->next_sample <= bytes || mc->next_guarded <= 64))
 		return NULL;
 	mc->next_sample -= bytes;
+	mc->next_guarded -= 64;
 	return ghu_mcache_reopen_span(c, sizeclass, s, GHU_NO_REOPEN);
 }
 
@@ -274,7 +283,7 @@ static inline void *ghu_mcache_next(size_t sizeclass)
 	if (c->nr_recent)
 		return ghu_recent_pop(c);
 	p = ghu_mcache_reopen(sizeclass);
-	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass, NULL);
+	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass, 0, NULL);
 }
 
 /* NULL: no memory. */

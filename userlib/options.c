@@ -78,6 +78,8 @@ static const struct option_def option_table[] = {
 	  "0 to 64", "write the heap profile to profile=PATH on this signal, too" },
 	{ "quarantine", &ghu_options.quarantine, 0, 0, 1u << 20, NULL,
 	  "0 to 1048576", "KiB of freed objects that wait to be used again, in random order" },
+	{ "sample", &ghu_options.sample, 0, 0, 999999999, NULL,
+	  "0 to 999999999", "guard one of so many objects by pages that trap" },
 	{ "scavenge", &ghu_options.scavenge, 0, 0, 1, NULL,
 	  "0 or 1", "embedded backend: release memory after 20 ms instead of 5 minutes" },
 	{ "uring", &ghu_options.uring, 0, 0, URING_MAX, NULL,
@@ -306,6 +308,9 @@ static void conclude(struct ghu_options *o)
 	if (o->profile[0])
 		set_if_unset(&o->memprofilerate, GHU_PROFILE_RATE);
 	ghu_checked = o->canary || o->guard || o->junk || o->zero || o->quarantine;
+	/* Objects that are checked are not guarded too. */
+	if (ghu_checked)
+		o->sample = 0;
 }
 
 void ghu_options_init(void)

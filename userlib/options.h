@@ -24,6 +24,7 @@ struct ghu_options {
 	unsigned int gctrace;
 	unsigned int scavenge;
 	unsigned int uring;
+	unsigned int sample;	/* guarded.c */
 	/* profile.c, profile_write.c */
 	unsigned int memprofilerate;
 	unsigned int profilesignal;

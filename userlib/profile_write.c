@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+#include "guarded.h"
 #include "init.h"
 #include "profile.h"
 
@@ -255,6 +256,8 @@ void ghu_profile_begin(void)
 	ghu_init();
 	if (ghu_profile_rate())
 		ghu_stack_prepare();
+	if (ghu_options.sample)
+		ghu_guarded_begin();
 	if (ghu_options.profilesignal)
 		catch_signal((int)ghu_options.profilesignal);
 }

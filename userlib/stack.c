@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <execinfo.h>
+#include <link.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -130,6 +131,21 @@ static bool has_frames(void)
 	return _dl_find_object;
 }
 
+/* The program's own file has no name there. */
+static void print_pc(uintptr_t pc)
+{
+	struct dl_find_object found;
+	const char *name = "program";
+
+	if (!_dl_find_object || _dl_find_object((void *)pc, &found)) {
+		ghu_print("    %p\n", (void *)pc);
+		return;
+	}
+	if (found.dlfo_link_map->l_name && found.dlfo_link_map->l_name[0])
+		name = found.dlfo_link_map->l_name;
+	ghu_print("    %p (%s+%p)\n", (void *)pc, name, (void *)(pc - found.dlfo_link_map->l_addr));
+}
+
 #else
 
 static unsigned int walk_frames(uintptr_t *pcs, unsigned int max, const uintptr_t *frame)
@@ -140,6 +156,11 @@ static unsigned int walk_frames(uintptr_t *pcs, unsigned int max, const uintptr_
 static bool has_frames(void)
 {
 	return false;
+}
+
+static void print_pc(uintptr_t pc)
+{
+	ghu_print("    %p\n", (void *)pc);
 }
 
 #endif
@@ -198,4 +219,10 @@ ghu_on_stack unsigned int ghu_stack_walk(uintptr_t *pcs, unsigned int max, const
 	if (frame && has_frames())
 		n = walk_frames(pcs, max, frame);
 	return n ? n : walk_tables(pcs, max);
+}
+
+void ghu_stack_print(const uintptr_t *pcs, unsigned int n)
+{
+	for (unsigned int i = 0; i < n; i++)
+		print_pc(pcs[i]);
 }

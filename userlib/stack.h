@@ -28,6 +28,8 @@ void ghu_stack_prepare(void);
  * Allocates nothing.  0: it is too early to know.
  */
 unsigned int ghu_stack_walk(uintptr_t *pcs, unsigned int max, const uintptr_t *frame);
+/* To stderr, a line each, with the file and the address in it, for addr2line. */
+void ghu_stack_print(const uintptr_t *pcs, unsigned int n);
 
 #pragma GCC visibility pop
 

@@ -300,7 +300,7 @@ static int options_good(void)
 
 #define UNKNOWN(name) "goheap: GOHEAPDEBUG: unknown option '" name \
 	"' ignored; known are backend, bgscavenge, canary, gctrace, guard, hardened, junk, " \
-	"memprofilerate, profile, profilesignal, quarantine, scavenge, uring, zero\n"
+	"memprofilerate, profile, profilesignal, quarantine, sample, scavenge, uring, zero\n"
 #define FLAG(name, value, doc) "goheap: GOHEAPDEBUG: " name "=" value " ignored; " \
 	name " takes 0 or 1 (" doc ")\n"
 #define TRACE(value) FLAG("gctrace", value, \

@@ -216,8 +216,17 @@ int goheap_profile_save(const char *path);
 
 /*
  * backend, bgscavenge, gctrace, scavenge and uring are about where memory comes from and
- * goes, and memprofilerate, profile and profilesignal about the heap profile.  The others
- * make malloc() and free() find more than they always do, and slower:
+ * goes, and memprofilerate, profile and profilesignal about the heap profile.
+ *
+ *   sample=N		one in N objects of up to 8 KiB has pages of its own between pages that
+ *			trap, as long as there are not more than 768 such: an access beyond it, or
+ *			after it was freed, is a fault, and the library's handler of SIGSEGV tells
+ *			on stderr which object that was, who accessed, allocated and freed it.
+ *			Then, and for all other faults, it calls the program's handler, or
+ *			does what is done without.  Statistics and goheap_walk() do not know
+ *			these objects
+ *
+ * The others make malloc() and free() find more than they always do, and slower:
  *
  *   canary=1		what is behind an object is filled, and compared when it is freed;
  *			malloc_usable_size() is what was asked for
