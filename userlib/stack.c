@@ -8,16 +8,11 @@
  * in one file but for the last one, which is in libc, where programs and threads start.
  * No address is read before the system was asked whether it can be, once for each page.
  *
- * Everything else is for the unwinder that throws C++ exceptions, through backtrace() of
- * glibc: it reads tables that all programs have, at the cost of about a thousand
- * instructions a frame.  glibc loads libgcc_s for it when it is called first, which calls
- * malloc(); therefore that is done in advance.  To be linked with libgcc_s, or with
- * libunwind, would cost each program that starts, profiled or not.
+ * Everything else is for the unwinder (stack_tables.c), which knows all programs, and is slower.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
-#include <execinfo.h>
 #include <link.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -25,11 +20,12 @@
 #include <sys/syscall.h>
 #include "stack.h"
 #include "sys.h"
+#include "stack_tables.h"
 
 /* A frame is not larger, or it is not known to be one. */
 #define FRAME_MAX	((uintptr_t)64 << 10)
-/* Frames of the library and of the unwinder before the program's. */
-#define OWN_MAX		12u
+/* Beyond that nobody looks: it may be another stack. */
+#define STACK_MAX	((uintptr_t)1 << 20)
 /* A call takes at most so many bytes. */
 #define CALL_MAX	7
 
@@ -38,20 +34,16 @@ extern const char own_stop[] __asm__("__stop_ghu_on_stack") __attribute__((visib
 
 static bool prepared;
 
-static bool is_own(uintptr_t pc)
+bool ghu_is_own(uintptr_t pc)
 {
 	return pc > (uintptr_t)own_start && pc <= (uintptr_t)own_stop;
 }
 
-/* ---- by frame pointers ---- */
-
-#if defined(__x86_64__) && defined(DLFO_STRUCT_HAS_EH_DBASE)
-
-/* Since glibc 2.35; without a lock. */
-extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
+/* ---- what can be read ---- */
 
 /* Of the stack of this thread; what lies between is readable. */
-static __thread uintptr_t readable_from, readable_to;
+static __thread uintptr_t readable_from __attribute__((tls_model("initial-exec")));
+static __thread uintptr_t readable_to __attribute__((tls_model("initial-exec")));
 
 /* The system reads what it is told to block before it finds that it cannot do that. */
 static bool can_read(uintptr_t addr)
@@ -59,11 +51,12 @@ static bool can_read(uintptr_t addr)
 	return ghu_syscall(SYS_rt_sigprocmask, ~0, (long)addr, 0, 8, 0, 0) != -EFAULT;
 }
 
-/* Whether the stack can be read from sp, where it is in use, to end. */
-static bool is_stack(uintptr_t sp, uintptr_t end)
+bool ghu_is_stack(uintptr_t sp, uintptr_t end)
 {
 	uintptr_t page = ghu_phys_page_size();
 
+	if (end - sp > STACK_MAX)
+		return false;
 	if (sp < readable_from || sp >= readable_to) {
 		readable_from = sp & ~(page - 1);
 		readable_to = readable_from + page;
@@ -75,6 +68,13 @@ static bool is_stack(uintptr_t sp, uintptr_t end)
 	}
 	return true;
 }
+
+/* ---- by frame pointers ---- */
+
+#if defined(__x86_64__) && defined(DLFO_STRUCT_HAS_EH_DBASE)
+
+/* Since glibc 2.35; without a lock. */
+extern __typeof__(_dl_find_object) _dl_find_object __attribute__((weak));
 
 /* The file in memory that holds the address, or NULL. */
 static const void *file_of(uintptr_t addr)
@@ -104,13 +104,13 @@ static bool is_after_call(uintptr_t pc)
 static unsigned int walk_frames(uintptr_t *pcs, unsigned int max, const uintptr_t *frame)
 {
 	const void *libc = file_of((uintptr_t)&abort), *first = NULL, *file = NULL;
-	uintptr_t fp = (uintptr_t)frame, next;
+	uintptr_t sp = (uintptr_t)__builtin_frame_address(0), fp = (uintptr_t)frame, next;
 	unsigned int n = 0;
 
-	while (n < max && is_stack((uintptr_t)__builtin_frame_address(0), fp + 2 * sizeof(fp))) {
+	while (n < max && ghu_is_stack(sp, fp + 2 * sizeof(fp))) {
 		uintptr_t pc = ((const uintptr_t *)fp)[1];
 
-		if (file != first || is_own(pc))
+		if (file != first || ghu_is_own(pc))
 			return 0;
 		file = file_of(pc - CALL_MAX);
 		if (!n)
@@ -165,48 +165,13 @@ static void print_pc(uintptr_t pc)
 
 #endif
 
-/* ---- by tables ---- */
-
-#ifdef __GLIBC__
-
-/* Does not count the library's own. */
-static unsigned int walk_tables(uintptr_t *pcs, unsigned int max)
-{
-	void *all[GHU_STACK_MAX + OWN_MAX];
-	unsigned int n, first = 0;
-
-	n = (unsigned int)backtrace(all, (int)(max + OWN_MAX));
-	for (unsigned int i = 0; i < n && i < OWN_MAX; i++)
-		if (is_own((uintptr_t)all[i]))
-			first = i + 1;
-	n -= first;
-	if (n > max)
-		n = max;
-	memcpy(pcs, all + first, n * sizeof(all[0]));
-	return n;
-}
+/* ---- either ---- */
 
 void ghu_stack_prepare(void)
 {
-	void *pc[2];
-
-	backtrace(pc, 2);
+	ghu_unwind_prepare();
 	__atomic_store_n(&prepared, true, __ATOMIC_RELEASE);
 }
-
-#else
-
-static unsigned int walk_tables(uintptr_t *pcs, unsigned int max)
-{
-	return 0;
-}
-
-void ghu_stack_prepare(void)
-{
-	__atomic_store_n(&prepared, true, __ATOMIC_RELEASE);
-}
-
-#endif
 
 ghu_on_stack unsigned int ghu_stack_walk(uintptr_t *pcs, unsigned int max, const uintptr_t *frame)
 {
@@ -218,7 +183,7 @@ ghu_on_stack unsigned int ghu_stack_walk(uintptr_t *pcs, unsigned int max, const
 		return 0;
 	if (frame && has_frames())
 		n = walk_frames(pcs, max, frame);
-	return n ? n : walk_tables(pcs, max);
+	return n ? n : ghu_unwind(pcs, max, frame);
 }
 
 void ghu_stack_print(const uintptr_t *pcs, unsigned int n)

@@ -177,6 +177,56 @@ static int all_exact(void)
 	return T_PASS;
 }
 
+static __attribute__((noipa)) void by_one_way(void)
+{
+	site(0, 400);
+	__asm__ volatile("nop" ::: "memory");
+}
+
+static __attribute__((noipa)) void by_another_way(void)
+{
+	site(0, 400);
+	__asm__ volatile("nop; nop" ::: "memory");
+}
+
+static __attribute__((noipa)) void deeper(int depth)
+{
+	if (depth)
+		deeper(depth - 1);
+	else
+		site(0, 600);
+	__asm__ volatile("" ::: "memory");
+}
+
+static unsigned int count_text(const char *part)
+{
+	unsigned int n = 0;
+
+	for (const char *p = text; (p = strstr(p, part)); p++)
+		n++;
+	return n;
+}
+
+/* What is remembered of the last stack is not taken for another one's, but for its own. */
+static int stacks_differ(void)
+{
+	T(!set_rate(1));
+	for (int i = 0; i < 100; i++) {
+		by_one_way();
+		vfree(objects[0]);
+		by_another_way();
+		vfree(objects[0]);
+		deeper(i % 20);
+		vfree(objects[0]);
+	}
+	T_SUB(read_profile());
+	T_EQ(find_line(416).stacks, 2);
+	T_EQ(count_text("0: 0 [100: 41600] @ 0x"), 2);
+	T_EQ(find_line(640).stacks, 20);
+	T_EQ(count_text("0: 0 [5: 3200] @ 0x"), 20);
+	return T_PASS;
+}
+
 /* Again and again at the same place. */
 static int one_by_one(void)
 {
@@ -711,6 +761,7 @@ static const struct t_case cases[] = {
 	{ "distances between samples", distances },
 	{ "all sampled: counts are exact", all_exact },
 	{ "all sampled: an object freed and allocated again", one_by_one },
+	{ "stacks that are alike", stacks_differ },
 	{ "nothing is sampled at rate 0", none_at_zero },
 	{ "sampled objects are like others", like_others },
 	{ "an object resized where it is", realloc_in_place },
