@@ -17,6 +17,10 @@
  *               some of it that is picked at random is freed.  If it was filled, it must
  *               still be: else somebody wrote to it.
  *
+ *   efence      Each object has pages of its own, which trap when it was freed, for good.
+ *   sbrk        What was freed stays as it is, for good.
+ *   allocfreetrace  Tells of each allocation and free on stderr.
+ *
  * An object in quarantine has a state of its own, so it is neither taken by a sweep nor
  * freed twice, and its span stays; it counts as watched (mcentral.c), since it leaves
  * the way that a watched object does.  The state is changed by compare-and-swap: of
@@ -31,6 +35,7 @@
 #include "options.h"
 #include "pagemap.h"
 #include "profile.h"
+#include "stack.h"
 
 #define TRAILER		sizeof(uint64_t)
 #define ROOM_SHIFT	48
@@ -176,15 +181,33 @@ bool ghu_checked_differs(const struct ghu_mspan *s, const void *p, size_t size)
 	return has_canary(s) && ghu_checked_size(s, p) != size;
 }
 
+/* ---- allocfreetrace ---- */
+
+/* As Go has it.  What is allocated for it, by the unwinder, is not told of. */
+static void trace(const char *what, const void *p, size_t size)
+{
+	static __thread bool busy __attribute__((tls_model("initial-exec")));
+	uintptr_t pcs[GHU_STACK_MAX];
+
+	if (busy)
+		return;
+	busy = true;
+	ghu_print("%s(%p, 0x%lx)\n", what, p, size);
+	ghu_stack_print(pcs, ghu_stack_walk(pcs, GHU_STACK_MAX, NULL));
+	busy = false;
+}
+
 /* ---- malloc ---- */
 
-void *ghu_checked_alloc(size_t size, size_t align, bool *needzero)
+ghu_on_stack void *ghu_checked_alloc(size_t size, size_t align, bool *needzero)
 {
 	bool is_zero = !size && align <= GHU_ZERO_STRIDE;
 	unsigned int junk = __atomic_load_n(&ghu_options.junk, __ATOMIC_RELAXED);
 	size_t extra = ghu_options.canary && !is_zero ? TRAILER : 0;
 	char *p = ghu_raw_alloc(size + extra, align, needzero);
 
+	if (p && ghu_options.allocfreetrace)
+		trace("tracealloc", p, size);
 	if (!p || is_zero)
 		return p;
 	if (junk) {
@@ -337,17 +360,30 @@ static void hold(struct held *h)
 		release(h);
 }
 
-void ghu_checked_free(uintptr_t addr)
+/* Whether it will never be released. */
+static bool is_for_good(const struct held *h)
+{
+	if (ghu_options.efence && h->bytes)
+		protect(h);
+	return ghu_options.efence || ghu_options.sbrk;
+}
+
+ghu_on_stack void ghu_checked_free(uintptr_t addr)
 {
 	struct held h = { .span = ghu_pagemap_lookup(addr) };
 	bool may_wait;
+	size_t size;
 
 	if (!h.span || !ghu_find_object(h.span, addr, &h.index))
 		ghu_bad_free(addr);
 	if (!claim(h.span, h.index))
 		ghu_bad_free(addr);
-	ghu_checked_size(h.span, (void *)addr);
+	size = ghu_checked_size(h.span, (void *)addr);
+	if (ghu_options.allocfreetrace)
+		trace("tracefree", (void *)addr, size);
 	h.bytes = ghu_raw_bytes(h.span);
+	if (is_for_good(&h))
+		return;
 	h.trapped = ghu_options.quarantine && h.span->guarded;
 	may_wait = h.bytes && cost(&h) <= limit() / LARGEST_PART;
 	h.trapped &= may_wait;

@@ -157,6 +157,8 @@ static size_t aligned_class(size_t size, size_t align)
 		return 0;
 	if (!size && align <= GHU_ZERO_STRIDE)
 		return GHU_ZERO_CLASS;
+	if (ghu_unlikely(ghu_options.efence))
+		return 0;
 	for (size_t c = ghu_size_to_class(size ? size : 1); c < GHU_ZERO_CLASS; c++)
 		if (!(ghu_classes[c].size & (align - 1)))
 			return c;

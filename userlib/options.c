@@ -55,6 +55,8 @@ static const char *const a_text[] = { NULL };
 #endif
 
 static const struct option_def option_table[] = {
+	{ "allocfreetrace", &ghu_options.allocfreetrace, 0, 0, 1, NULL,
+	  "0 or 1", "print each allocation and each free, with the stack" },
 	{ "backend", &ghu_options.backend,
 	  GHU_BACKEND_AUTO, GHU_BACKEND_AUTO, GHU_BACKEND_EMBEDDED, backend_words,
 	  "auto, device or embedded", "where spans come from" },
@@ -62,6 +64,8 @@ static const struct option_def option_table[] = {
 	  "0 to 16777216", "embedded backend: a thread releases what was unused for so many ms; 0: none" },
 	{ "canary", &ghu_options.canary, 0, 0, 1, NULL,
 	  "0 or 1", "find what was written behind an object when it is freed" },
+	{ "efence", &ghu_options.efence, 0, 0, 1, NULL,
+	  "0 or 1", "each object on pages of its own that are never used again" },
 	{ "gctrace", &ghu_options.gctrace, 0, 0, 1, NULL,
 	  "0 or 1", "print a line for each scavenging that released something" },
 	{ "guard", &ghu_options.guard, 0, 0, 1, NULL,
@@ -80,6 +84,8 @@ static const struct option_def option_table[] = {
 	  "0 to 1048576", "KiB of freed objects that wait to be used again, in random order" },
 	{ "sample", &ghu_options.sample, 0, 0, 999999999, NULL,
 	  "0 to 999999999", "guard one of so many objects by pages that trap" },
+	{ "sbrk", &ghu_options.sbrk, 0, 0, 1, NULL,
+	  "0 or 1", "never use again what was freed" },
 	{ "scavenge", &ghu_options.scavenge, 0, 0, 1, NULL,
 	  "0 or 1", "embedded backend: release memory after 20 ms instead of 5 minutes" },
 	{ "uring", &ghu_options.uring, 0, 0, URING_MAX, NULL,
@@ -307,7 +313,10 @@ static void conclude(struct ghu_options *o)
 	}
 	if (o->profile[0])
 		set_if_unset(&o->memprofilerate, GHU_PROFILE_RATE);
-	ghu_checked = o->canary || o->guard || o->junk || o->zero || o->quarantine;
+	if (o->efence)
+		set_if_unset(&o->guard, 1);
+	ghu_checked = o->canary || o->guard || o->junk || o->zero || o->quarantine || o->sbrk ||
+		      o->allocfreetrace;
 	/* Objects that are checked are not guarded too. */
 	if (ghu_checked)
 		o->sample = 0;

@@ -30,11 +30,14 @@ struct ghu_options {
 	unsigned int profilesignal;
 	char profile[GHU_OPTION_TEXT_MAX];
 	/* checked.c */
+	unsigned int allocfreetrace;
 	unsigned int canary;
+	unsigned int efence;
 	unsigned int guard;
 	unsigned int hardened;
 	unsigned int junk;
 	unsigned int quarantine;
+	unsigned int sbrk;
 	unsigned int zero;
 };
 

@@ -248,13 +248,13 @@ static void catch_signal(int sig)
 	sigaction(sig, &sa, NULL);
 }
 
-/* Where malloc() was called before, the options are read; else they need not be, if there are none. */
+/* Where malloc() was called before the options are read; else they need not be, without any. */
 void ghu_profile_begin(void)
 {
 	if (!__atomic_load_n(&ghu_ready, __ATOMIC_ACQUIRE) && !getenv("GOHEAPDEBUG"))
 		return;
 	ghu_init();
-	if (ghu_profile_rate())
+	if (ghu_profile_rate() || ghu_options.allocfreetrace)
 		ghu_stack_prepare();
 	if (ghu_options.sample)
 		ghu_guarded_begin();

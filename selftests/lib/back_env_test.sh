@@ -103,7 +103,7 @@ no_environment()
 unknown_option()
 {
 	says "backend=$backend,nosuch=1" \
-		"goheap: GOHEAPDEBUG: unknown option 'nosuch' ignored; known are backend, bgscavenge, canary, gctrace, guard, hardened, junk, memprofilerate, profile, profilesignal, quarantine, sample, scavenge, uring, zero" \
+		"goheap: GOHEAPDEBUG: unknown option 'nosuch' ignored; known are allocfreetrace, backend, bgscavenge, canary, efence, gctrace, guard, hardened, junk, memprofilerate, profile, profilesignal, quarantine, sample, sbrk, scavenge, uring, zero" \
 		"$bin/back_prog" && [ "$out" = "fine $backend" ]
 }
 

@@ -299,8 +299,9 @@ static int options_good(void)
 }
 
 #define UNKNOWN(name) "goheap: GOHEAPDEBUG: unknown option '" name \
-	"' ignored; known are backend, bgscavenge, canary, gctrace, guard, hardened, junk, " \
-	"memprofilerate, profile, profilesignal, quarantine, sample, scavenge, uring, zero\n"
+	"' ignored; known are allocfreetrace, backend, bgscavenge, canary, efence, gctrace, guard, " \
+	"hardened, junk, memprofilerate, profile, profilesignal, quarantine, sample, sbrk, " \
+	"scavenge, uring, zero\n"
 #define FLAG(name, value, doc) "goheap: GOHEAPDEBUG: " name "=" value " ignored; " \
 	name " takes 0 or 1 (" doc ")\n"
 #define TRACE(value) FLAG("gctrace", value, \
@@ -336,7 +337,7 @@ static int options_long(void)
 	option_text = text;
 	T_EQ(t_stderr(parse, err, sizeof(err)), 0);
 	T(strstr(err, "unknown option 'yyyyyyyy"));
-	T(strstr(err, "y' ignored; known are backend"));
+	T(strstr(err, "y' ignored; known are allocfreetrace"));
 	return T_PASS;
 }
 

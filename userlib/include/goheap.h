@@ -228,6 +228,10 @@ int goheap_profile_save(const char *path);
  *
  * The others make malloc() and free() find more than they always do, and slower:
  *
+ *   efence=1		each object has pages of its own, which trap when it was freed and are never
+ *			used again; implies guard=1
+ *   sbrk=1		what was freed is never used again
+ *   allocfreetrace=1	each allocation and free is printed to stderr, with its stack
  *   canary=1		what is behind an object is filled, and compared when it is freed;
  *			malloc_usable_size() is what was asked for
  *   guard=1		behind a large object there is a page that traps
