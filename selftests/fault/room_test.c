@@ -217,12 +217,22 @@ static void swap_off(int id)
 	file_write(ZRAM "/hot_remove", path);
 }
 
+/*
+ * khugepaged would wait for the mmap lock while a fault holds it, and so keep reclaim
+ * from it: then the process's own heap is left alone, which is another matter.
+ */
+static void leave_to_us(void *p, size_t bytes)
+{
+	madvise(p, bytes, MADV_NOHUGEPAGE);
+}
+
 /* Pages out until no more goes; keeps it. */
 static void fill_swap(size_t bytes)
 {
 	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	CHILD_MUST(p != MAP_FAILED);
+	leave_to_us(p, bytes);
 	fill(p, bytes, 3);
 	for (int i = 0; i < 20 && file_field("/proc/meminfo", "SwapFree") > 256; i++)
 		madvise(p, bytes, MADV_PAGEOUT);
@@ -254,6 +264,7 @@ static void swap_is_full(void)
 		more[i] = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		CHILD_MUST(more[i] != MAP_FAILED);
+		leave_to_us(more[i], 2 * MIB);
 		fill(more[i], 2 * MIB, i);
 	}
 	for (int i = 0; i < 20; i++)
