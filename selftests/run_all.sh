@@ -96,7 +96,7 @@ on_debug_kernel()
 
 debug_device()
 {
-	boot debug-device dev
+	boot debug-device dev fault
 	"$here/run.sh" debug
 }
 
@@ -105,7 +105,7 @@ debug_device()
 # die of a wrong free(), each of which takes 70 ms here; on Debian's kernel all of it runs.
 debug_library()
 {
-	boot debug-stress stress fault
+	boot debug-stress stress
 	boot debug-library 'lib@device/back_.*' lib@device/front_model_test \
 		lib@device/front_threads_test lib@device/front_sweep_test \
 		pressure/memcg_test pressure/nested_test
