@@ -7,7 +7,8 @@
  *  1. goheap_file.lock, inside the mmap lock of the caller in mmap() and
  *     ATTACH: who gives this open its heap.
  *  2. goheap.scav_lock: one releaser of pages at a time; owns goheap.batch.
- *  3. mmap_lock of the heap's mm, for reading, around a zap.
+ *  3. mmap_lock of the heap's mm, for reading, around the zap of an arena that is
+ *     not hidden from khugepaged.
  *  4. the heap mutex (core.lock): everything in the core.  Nothing is allocated,
  *     no user memory is touched, and no other lock is waited for under it.
  *  5. the list_lru's lock, in scavenger.c, alone.
@@ -18,17 +19,20 @@
  *
  * A page of the arena is ordinary anonymous memory, and is released with
  * unmap_mapping_range() on the address_space that the arena's VMAs belong to.
- * Offsets in it are addresses.  Two things would make this corrupt memory:
+ * Offsets in it are addresses.  As for truncate() of a file that is mapped, no mmap
+ * lock is needed for that: a reclaimer may be inside a page fault of the very process,
+ * which holds it, and could not take it again with a writer waiting.  Two things would
+ * make this corrupt memory:
  *
  *  - On kernels before 6.5 khugepaged, which holds the mmap lock for writing but
- *    not i_mmap_rwsem, frees page tables under the zap.  So the zap holds the
- *    mmap lock of the one mm that it may touch.  Most arenas are hidden from
- *    khugepaged, see dev.c, but not all.
+ *    not i_mmap_rwsem, frees page tables under the zap.  Most arenas are hidden from
+ *    it, see dev.c.  For one that is not, the zap holds the mmap lock of the one mm
+ *    that it may touch, or is not done.
  *  - fork() links the child's copy of the arena into the same tree, where the
- *    zap would find it: neither is the child's mmap lock held, nor is the child's
- *    memory ours to release.  So there is no zap while another mm maps the
- *    arena.  The mmap lock keeps fork() out: once there is none, there is none
- *    until the lock is dropped.
+ *    zap would find it, but the child's memory is not ours to release.  So there is no
+ *    zap while another mm maps the arena; and that is looked at when the runs have been
+ *    taken.  A child that is linked later copies the arena while they are idle: it may
+ *    find them empty, but nothing of its own was in them.
  *
  * References: each open file that has the heap holds one, and with it all who poll()
  * the file.  The work that looks after the soft limit holds none: it is cancelled
@@ -38,6 +42,7 @@
  * worker.  The memory goes last, by RCU, when the kobject says so.
  */
 #include <linux/cred.h>
+#include <linux/delay.h>
 #include <linux/gfp.h>
 #include <linux/mm.h>
 #include <linux/mount.h>
@@ -468,7 +473,7 @@ u64 goheap_pressure_events(struct goheap *heap)
 
 /* ---- releasing pages ------------------------------------------------------ */
 
-/* Whether a process other than the owner maps the arena.  Needs the mmap lock. */
+/* Whether a process other than the owner maps the arena. */
 static bool goheap_is_shared(struct goheap *heap)
 {
 	struct address_space *mapping = heap->inode->i_mapping;
@@ -503,30 +508,31 @@ static int goheap_mmap_lock(struct mm_struct *mm, bool may_wait)
 #define goheap_mmap_unlock(mm)		mmap_read_unlock(mm)
 #endif
 
-/* Makes the arena safe to zap until goheap_mm_put(). */
+/* Whether khugepaged leaves the arena alone. */
+static bool goheap_is_hidden(struct goheap *heap)
+{
+	return heap->inode->i_sb->s_type != &goheap_fs_type;
+}
+
+/* Keeps the arena's page tables until goheap_mm_put(). */
 static int goheap_mm_get(struct goheap *heap, bool may_wait)
 {
-	int err;
+	int err = 0;
 
 	if (!mmget_not_zero(heap->mm))
 		return -ESRCH;
-	err = goheap_mmap_lock(heap->mm, may_wait);
+	if (!goheap_is_hidden(heap))
+		err = goheap_mmap_lock(heap->mm, may_wait);
 	if (err)
-		goto out_put;
-	if (!goheap_is_shared(heap))
-		return 0;
-	atomic64_inc(&heap->scav_skipped);
-	err = -EBUSY;
-	goheap_mmap_unlock(heap->mm);
-out_put:
-	mmput_async(heap->mm);
+		mmput_async(heap->mm);
 	return err;
 }
 
 /* The last reference may be ours, and what it takes down must not run under reclaim. */
 static void goheap_mm_put(struct goheap *heap)
 {
-	goheap_mmap_unlock(heap->mm);
+	if (!goheap_is_hidden(heap))
+		goheap_mmap_unlock(heap->mm);
 	mmput_async(heap->mm);
 }
 
@@ -573,7 +579,7 @@ static void goheap_zap_batch(struct goheap *heap, struct goheap_step *step)
 		step->hw_pages = before - after;
 }
 
-/* Puts a zapped batch back.  Needs the heap mutex. */
+/* Puts a batch back.  Needs the heap mutex. */
 void goheap_settle_locked(struct goheap *heap)
 {
 	struct goheap_batch *b = &heap->batch;
@@ -581,7 +587,7 @@ void goheap_settle_locked(struct goheap *heap)
 
 	lockdep_assert_held(&heap->core.lock);
 	for (i = 0; i < b->nr; i++)
-		gh_idle_put_locked(&heap->core, &b->runs[i], true);
+		gh_idle_put_locked(&heap->core, &b->runs[i], b->zapped);
 	b->nr = 0;
 	WRITE_ONCE(b->parked, false);
 }
@@ -598,6 +604,34 @@ static void goheap_put_batch(struct goheap *heap, const struct goheap_step *step
 	else if (!goheap_trylock(heap))
 		return;
 	goheap_unlock(heap);
+}
+
+/*
+ * Taking runs and putting them back as they were takes along what lies between them,
+ * which was released: so a child that is there already is looked for before, too.
+ */
+static int goheap_release_batch(struct goheap *heap, struct goheap_step *step)
+{
+	int err;
+
+	if (goheap_is_shared(heap))
+		return -EBUSY;
+#ifdef GOHEAP_BREAK_RECHECK
+	if (step->may_wait)
+		msleep(20);
+#endif
+	err = goheap_take_batch(heap, step);
+	if (err)
+		return err;
+	/* The child of a fork from here on had no use for what was taken: see above. */
+	heap->batch.zapped = !goheap_is_shared(heap);
+#ifdef GOHEAP_BREAK_RECHECK
+	heap->batch.zapped = true;
+#endif
+	if (heap->batch.zapped)
+		goheap_zap_batch(heap, step);
+	goheap_put_batch(heap, step);
+	return heap->batch.zapped ? 0 : -EBUSY;
 }
 
 /*
@@ -622,13 +656,12 @@ int goheap_release_step(struct goheap *heap, struct goheap_step *step)
 	err = goheap_mm_get(heap, step->may_wait);
 	if (err)
 		goto out_unlock;
-	err = goheap_take_batch(heap, step);
-	if (!err)
-		goheap_zap_batch(heap, step);
+	err = goheap_release_batch(heap, step);
 	goheap_mm_put(heap);
+	if (err == -EBUSY)
+		atomic64_inc(&heap->scav_skipped);
 	if (err)
 		goto out_unlock;
-	goheap_put_batch(heap, step);
 	heap->scav_bytes[step->cause] += step->bytes;
 	trace_goheap_scavenge(heap->id, step->cause, step->bytes);
 out_unlock:

@@ -41,7 +41,8 @@ enum goheap_cause {
 struct goheap_batch {
 	struct gh_idle_run runs[GOHEAP_BATCH_RUNS];
 	unsigned int nr;
-	bool parked;		/* zapped, but not yet put back: see heap.c */
+	bool zapped;		/* or to be put back as it was */
+	bool parked;		/* not yet put back: see heap.c */
 };
 
 struct goheap {

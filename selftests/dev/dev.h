@@ -32,6 +32,8 @@
 #define ALL		(~0ULL)
 #define SYSFS		"/sys/class/misc/goheap"
 #define PARAMS		"/sys/module/goheap/parameters"
+/* Not 0: khugepaged may have the arenas of opens made from then on. */
+#define ALLOWED		PARAMS "/khugepaged"
 
 /* ---- before main ------------------------------------------------------------ */
 

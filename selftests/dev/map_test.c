@@ -113,7 +113,6 @@ TEST(the_arena_is_plain_memory)
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE	25
 #endif
-#define ALLOWED		PARAMS "/khugepaged"
 
 /* What MADV_COLLAPSE, which follows khugepaged's rules, says of an arena with a hole. */
 static int collapse_errno(int fd)

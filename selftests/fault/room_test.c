@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
  * No room: a memory cgroup that has all that it may have, and swap that is full.  What
- * is idle in a heap goes before any process does, a command that needs memory of the
- * kernel's answers ENOMEM, and the heap is usable after.  Needs root, cgroups, and for
- * the second test zram.
+ * is idle in a heap goes before any process does, also when it is that of the process
+ * that is short of memory; a command that needs memory of the kernel's answers ENOMEM,
+ * and the heap is usable after.  Needs root, cgroups, and for one test zram.
  */
 #include <module.h>
 #include <kselftest_harness.h>
+#include <pthread.h>
 #include <sys/mount.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -185,6 +186,56 @@ TEST_F_TIMEOUT(cgroup, no_headroom, 60)
 	EXPECT_EQ(0, file_field(cg_file("memory.events"), "oom_kill"));
 }
 
+/* ---- a writer waits for the mmap lock -------------------------------------------- */
+
+static void *map_and_unmap(void *arg)
+{
+	for (;;)
+		munmap(mmap(NULL, MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+		       MIB);
+	return arg;
+}
+
+/* 24 MiB idle, and then 16 in use, where there is room for 32. */
+static void others_map_and_unmap(void)
+{
+	char *idle[12], *more;
+	pthread_t t;
+	int fd;
+
+	cg_enter();
+	fd = dev_open();
+	CHILD_MUST(arena_map(fd, GIB) != MAP_FAILED);
+	for (int i = 0; i < 12; i++) {
+		idle[i] = span_new(fd, 256);
+		CHILD_MUST(idle[i]);
+		fill(idle[i], 2 * MIB, i);
+	}
+	for (int i = 0; i < 12; i++)
+		CHILD_MUST(!span_free(fd, idle[i], 256));
+	for (int i = 0; i < 2; i++)
+		CHILD_MUST(!pthread_create(&t, NULL, map_and_unmap, NULL));
+	more = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHILD_MUST(more != MAP_FAILED);
+	/* Small pages: a fault each, which holds the lock while it is short of memory. */
+	madvise(more, 16 * MIB, MADV_NOHUGEPAGE);
+	fill(more, 16 * MIB, 1);
+	_exit(0);
+}
+
+TEST_F_TIMEOUT(cgroup, others_wait_for_the_mmap_lock, 60)
+{
+	pid_t pid;
+
+	ASSERT_EQ(0, file_write(cg_file("memory.max"), "32M"));
+	file_write(cg_file("memory.swap.max"), "0");
+	pid = fork();
+	if (!pid)
+		others_map_and_unmap();
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(0, file_field(cg_file("memory.events"), "oom_kill"));
+}
+
 /* ---- swap is full --------------------------------------------------------------- */
 
 /* Returns the number of a new zram device that is swapped to, or -1. */
@@ -217,22 +268,12 @@ static void swap_off(int id)
 	file_write(ZRAM "/hot_remove", path);
 }
 
-/*
- * khugepaged would wait for the mmap lock while a fault holds it, and so keep reclaim
- * from it: then the process's own heap is left alone, which is another matter.
- */
-static void leave_to_us(void *p, size_t bytes)
-{
-	madvise(p, bytes, MADV_NOHUGEPAGE);
-}
-
 /* Pages out until no more goes; keeps it. */
 static void fill_swap(size_t bytes)
 {
 	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	CHILD_MUST(p != MAP_FAILED);
-	leave_to_us(p, bytes);
 	fill(p, bytes, 3);
 	for (int i = 0; i < 20 && file_field("/proc/meminfo", "SwapFree") > 256; i++)
 		madvise(p, bytes, MADV_PAGEOUT);
@@ -264,7 +305,6 @@ static void swap_is_full(void)
 		more[i] = mmap(NULL, 2 * MIB, PROT_READ | PROT_WRITE,
 			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 		CHILD_MUST(more[i] != MAP_FAILED);
-		leave_to_us(more[i], 2 * MIB);
 		fill(more[i], 2 * MIB, i);
 	}
 	for (int i = 0; i < 20; i++)

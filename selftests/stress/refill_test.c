@@ -29,7 +29,6 @@
 #define SPANS		(TOUCHED / SPAN_BYTES)
 #define PLAIN		(100 * MIB)
 #define KEEP_EACH	5
-#define ALLOWED		PARAMS "/khugepaged"
 
 
 static bool can_set(void)
