@@ -350,6 +350,24 @@ static const struct never never[] = {
 	{ NULL }
 };
 
+static bool any_missed(void)
+{
+	return sites_missed(never) || !nr_poll_faults;
+}
+
+/* Of all that has sites of its own, until none is missed. */
+static unsigned int another_round(void)
+{
+	unsigned int bad = 0, nr = 0;
+
+	if (any_missed())
+		bad += try_reading(DEBUGFS "/goheap", &nr);
+	for (unsigned int i = 0; i < NR_CALLS && any_missed(); i++)
+		if (!calls[i].step)
+			bad += try_all(&calls[i]);
+	return bad;
+}
+
 /*
  * A cache that needs a new page makes one allocation more, so that the Nth is another
  * when it is its turn.  What was passed over so is tried again.
@@ -359,9 +377,8 @@ static bool all_sites(void)
 	unsigned int bad = 0, missed;
 
 	printf("# sites: %u left for another round\n", sites_missed(never));
-	for (unsigned int i = 0; i < 2 * NR_CALLS && sites_missed(never); i++)
-		if (!calls[i % NR_CALLS].step)
-			bad += try_all(&calls[i % NR_CALLS]);
+	for (int i = 0; i < 3; i++)
+		bad += another_round();
 	missed = sites_report(never);
 	printf("# sites: goheap_poll, beside them, failed %u times\n", nr_poll_faults);
 	printf("# sites: in all, %u faults at %u places in the kernel, the module among it\n",
