@@ -109,11 +109,17 @@ few_spans()
 	[ "$(prog)" = "fine device" ]
 }
 
-# $1: size of the blocks, $2: threads that allocated and freed them.  In 3 seconds, no
-# more anonymous memory than before, with the live data, and 2 MiB.
+# The anonymous memory of process $1, in KiB.
+rss_anon()
+{
+	awk '/^RssAnon:/ { print $2 }' "/proc/$1/status"
+}
+
+# $1: size of the blocks, $2: threads that allocated and freed them.  After 10 seconds
+# at most, no more anonymous memory than before, with the live data, and 2 MiB.
 sleeps()
 {
-	local want had pid now lost
+	local want had pid now lost i
 
 	rm -f "$dir/idle"
 	GOHEAPDEBUG=backend=$backend LD_PRELOAD=$lib \
@@ -123,13 +129,16 @@ sleeps()
 		kill -0 $pid || return 1
 		sleep 0.1
 	done
-	sleep 3
-	now=$(awk '/^RssAnon:/ { print $2 }' "/proc/$pid/status")
 	read -r want had <"$dir/idle"
+	for ((i = 0; i < 50; i++)); do
+		now=$(rss_anon $pid)
+		[ "$now" -gt $((want + 2048)) ] || break
+		sleep 0.2
+	done
 	kill -USR1 "$pid"
 	wait "$pid"
 	lost=$?
-	note "blocks of $1, $2 threads: base and live $want KiB, had $had KiB, then $now KiB"
+	note "blocks of $1, $2 threads: base and live $want KiB, had $had KiB, $now KiB after $i fifths of a second"
 	[ "$now" -le $((want + 2048)) ] && [ $lost = 0 ]
 }
 
