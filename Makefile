@@ -30,7 +30,7 @@ say	= $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(@:$(CURDIR)/%=%)')
 
 ##@ Build
 all: lib module				## the library and the module (default)
-lib:					## build/libgoheap.so, build/libgoheap.a
+lib:					## build/libgoheap.so, libgoheap.a, libgoheap_memcpy.so
 module: goheap.ko			## goheap.ko, for the kernel in KDIR
 
 # ---- the module ----------------------------------------------------------
@@ -80,7 +80,7 @@ V3_OBJ	:= $(LIB_SRC:%.c=$(B)/obj-v3/%.o)
 GEN	:= $(B)/gen/sizeclasses.h
 V3_LIB	:= $(B)/glibc-hwcaps/x86-64-v3/libgoheap.so.1
 
-lib: $(B)/libgoheap.so $(B)/libgoheap.a
+lib: $(B)/libgoheap.so $(B)/libgoheap.a $(B)/libgoheap_memcpy.so
 ifeq ($(MACHINE),x86_64)
 lib: $(V3_LIB)
 endif
@@ -111,8 +111,15 @@ $(B)/libgoheap.so.1: $(LIB_OBJ) userlib/goheap.map
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(LIB_OBJ) $(URING_A)
 
-$(B)/libgoheap.so: $(B)/libgoheap.so.1
-	$(Q)ln -sf libgoheap.so.1 $@
+$(B)/libgoheap.so $(B)/libgoheap_memcpy.so: %.so: %.so.1
+	$(Q)ln -sf $(<F) $@
+
+# What it replaces must not be made into calls of itself.
+$(B)/libgoheap_memcpy.so.1: userlib/memcpy/memcpy.c userlib/include/goheap.h Makefile
+	@mkdir -p $(@D)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -fno-builtin -fno-tree-loop-distribute-patterns \
+		-U_FORTIFY_SOURCE -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,-z,relro -o $@ $<
 
 $(V3_LIB): $(V3_OBJ) userlib/goheap.map
 	@mkdir -p $(@D)
@@ -207,7 +214,9 @@ MODDIR	= $(DESTDIR)/lib/modules/$(KREL)/updates
 install: all				## into DESTDIR and PREFIX (/usr/local)
 	install -d $(LIBDIR) $(INCDIR)/linux $(MODDIR)
 	install -m 755 $(B)/libgoheap.so.1 $(LIBDIR)
+	install -m 755 $(B)/libgoheap_memcpy.so.1 $(LIBDIR)
 	ln -sf libgoheap.so.1 $(LIBDIR)/libgoheap.so
+	ln -sf libgoheap_memcpy.so.1 $(LIBDIR)/libgoheap_memcpy.so
 	install -m 644 $(B)/libgoheap.a $(LIBDIR)
 	if [ -e $(V3_LIB) ]; then \
 		install -D -m 755 $(V3_LIB) $(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1; fi
@@ -221,6 +230,7 @@ install: all				## into DESTDIR and PREFIX (/usr/local)
 uninstall:				## takes away what install put there
 	rm -f $(LIBDIR)/libgoheap.so.1 $(LIBDIR)/libgoheap.so $(LIBDIR)/libgoheap.a \
 		$(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1 \
+		$(LIBDIR)/libgoheap_memcpy.so.1 $(LIBDIR)/libgoheap_memcpy.so \
 		$(MANDIR)/libgoheap.3 $(MAN_LINKS:%=$(MANDIR)/%.3) \
 		$(INCDIR)/goheap.h $(INCDIR)/linux/goheap.h $(MODDIR)/goheap.ko
 	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }

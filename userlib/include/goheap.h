@@ -181,6 +181,20 @@ typedef int (*goheap_walk_fn)(const struct goheap_area *area, void *object, void
  */
 int goheap_walk(goheap_walk_fn fn, void *arg);
 
+/* ---- bounds ---- */
+
+/*
+ * Ends the program, with a message that begins with what, if p lies in an object of the
+ * heap and [p, p + size) does not: for whoever copies to addresses that he does not trust.
+ * Of memory elsewhere, and of size 0, nothing is said; nor whether the object is in use.  The
+ * end is that of the size class, as malloc_usable_size() tells it without canary=1.  A few
+ * nanoseconds, but for an address inside of a large object: one for each 8 KiB before it.
+ *
+ * libgoheap_memcpy.so, preloaded before libgoheap.so, does so in memcpy(), memmove(),
+ * memset(), strcpy() and their kin.
+ */
+void goheap_check_range(const char *what, const void *p, size_t size);
+
 /* ---- the heap profile ---- */
 
 /*
