@@ -181,9 +181,11 @@ check-kernels:				## the module on the kernels of KERNELS=debian12: all that Deb
 	@$(TOOLS) install reach
 	+@$(SUBMAKE) lib selftests-dev selftests-stress
 	@selftests/reach/kernels.sh test $(or $(KERNELS),debian12)
-fuzz: deps				## the page heap against its oracle, for MINUTES=20
+fuzz: deps				## the page heap against its oracle, for MINUTES=20; FUZZ=lib: malloc and all
 	@$(TOOLS) need clang && $(TOOLS) need libclang-rt-14-dev
-	+@$(MAKE) --no-print-directory -C selftests/core O=$(B)/selftests/core fuzz
+	+@$(SUBMAKE) lib
+	+@$(MAKE) --no-print-directory -C selftests/$(or $(FUZZ),core) \
+		O=$(B)/selftests/$(or $(FUZZ),core) fuzz
 torture: deps				## the device at random, for MINUTES=10, on a debug kernel
 	@$(TOOLS) install debug
 	+@$(SUBMAKE) all selftests-stress
