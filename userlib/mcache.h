@@ -220,15 +220,26 @@ static inline void *ghu_mcache_reopen_sampled(size_t sizeclass)
 	return ghu_mcache_reopen_span(c, sizeclass, s, GHU_NO_REOPEN);
 }
 
-/* Keeps a live object that is freed.  False: no room. */
-static inline bool ghu_recent_push(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
+static inline bool ghu_recent_has_room(const struct ghu_mcache_class *c)
+{
+	return c->nr_recent != c->max_recent;
+}
+
+/* Keeps a freed object that is KEPT, or will be at once; there must be room. */
+static inline void ghu_recent_add(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
 {
 	unsigned int nr = c->nr_recent;
 
-	if (ghu_unlikely(nr == c->max_recent))
-		return false;
 	c->recent[nr] = (struct ghu_recent_object){ addr, state };
 	c->nr_recent = (uint16_t)(nr + 1);
+}
+
+/* Keeps a live object that is freed.  False: no room. */
+static inline bool ghu_recent_push(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
+{
+	if (ghu_unlikely(!ghu_recent_has_room(c)))
+		return false;
+	ghu_recent_add(c, addr, state);
 	__atomic_store_n(state, GHU_OBJ_KEPT, __ATOMIC_RELAXED);
 	return true;
 }

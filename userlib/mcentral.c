@@ -213,23 +213,24 @@ static bool pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 
 /*
  * As long as the object is not FREE, the span stays.  A sampled one whose span has an owner
- * needs no watch; if the span loses its owner just now, the watch may be lost.
+ * needs no watch; if the span loses its owner just now, the watch may be lost.  The exchange
+ * tells two frees at the same instant apart, as the fast path of free() does not.
  */
 bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_mspan_class(s)];
-	uint8_t *at = &ghu_states(s)[index];
+	uint8_t *at = &ghu_states(s)[index], next = GHU_OBJ_FREE;
 
 	if (state == GHU_OBJ_SAMPLED && ghu_mspan_where(s) == GHU_SPAN_IS_OWNED)
 		return __atomic_exchange_n(at, GHU_OBJ_FREE, __ATOMIC_RELEASE) == state;
 	if (!pass_watch(s, index, state))
 		return free_last(s, index, state);
-	if (ghu_state(at) != state)
+	if (state == GHU_OBJ_WATCH && ghu_recent_has_room(c))
+		next = GHU_OBJ_KEPT;
+	if (ghu_exchange8(at, next) != state)
 		return false;
-	/* As in the fast path of free(), two at the same instant are not told apart. */
-	if (state != GHU_OBJ_WATCH ||
-	    !ghu_recent_push(c, s->base + (uintptr_t)index * s->elemsize, at))
-		__atomic_store_n(at, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	if (next == GHU_OBJ_KEPT)
+		ghu_recent_add(c, s->base + (uintptr_t)index * s->elemsize, at);
 	return true;
 }
 

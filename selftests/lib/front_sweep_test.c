@@ -6,9 +6,11 @@
  * test stores FREE itself, as a free that lost the race does) is made good by the
  * sweep cycle.
  */
+#define _GNU_SOURCE
 #include <goheap.h>
 #include <malloc.h>
 #include <pthread.h>
+#include <sched.h>
 #include "../../userlib/mcache.h"
 #include "../../userlib/mcentral.h"
 #include "../../userlib/pagemap.h"
@@ -340,6 +342,67 @@ static int test_large_race(void)
 	return T_PASS;
 }
 
+/*
+ * Two threads free the same watched object, at once as far as can be: one is refused.
+ * The second one has a CPU of its own, if there are two.
+ */
+#define RACES	30000u
+
+static struct ghu_mspan *raced;
+static unsigned int race_turn, race_done;
+static bool race_won;
+
+static void race_wait(const unsigned int *word, unsigned int value)
+{
+	for (unsigned int n = 1; __atomic_load_n(word, __ATOMIC_ACQUIRE) != value; n++)
+		if (!(n % 1000))
+			sched_yield();
+}
+
+static void pin(int cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
+}
+
+static void *free_watched(void *arg)
+{
+	pin(1);
+	for (unsigned int i = 1; i <= RACES; i++) {
+		race_wait(&race_turn, i);
+		race_won = ghu_mcentral_free_watched(raced, 0, GHU_OBJ_WATCH);
+		__atomic_store_n(&race_done, i, __ATOMIC_RELEASE);
+	}
+	return arg;
+}
+
+static int test_watched_race(void)
+{
+	unsigned int wrong = 0;
+	pthread_t t;
+
+	T_SUB(make_shared());
+	raced = span_of(objects[0]);
+	pin(0);
+	T(!pthread_create(&t, NULL, free_watched, NULL));
+	for (unsigned int i = 1; i <= RACES; i++) {
+		bool won;
+
+		memset(ghu_states(raced), GHU_OBJ_LIVE, PER);
+		*ghu_states(raced) = GHU_OBJ_WATCH;
+		__atomic_store_n(&race_turn, i, __ATOMIC_RELEASE);
+		won = ghu_mcentral_free_watched(raced, 0, GHU_OBJ_WATCH);
+		race_wait(&race_done, i);
+		wrong += won == race_won;
+	}
+	pthread_join(t, NULL);
+	T_EQ(wrong, 0);
+	return T_PASS;
+}
+
 /* fork() waits for whoever holds a lock, so that the child does not wait for ever. */
 static int locks_held;
 
@@ -415,6 +478,7 @@ static const struct t_case cases[] = {
 	{ "memory is bounded when no last free is noticed", test_nothing_noticed },
 	{ "records of spans are given back", test_records_return },
 	{ "two frees of a large object, nearly at once", test_large_race },
+	{ "two frees of a watched object, at once", test_watched_race },
 	{ "fork waits for locks", test_fork_locks },
 };
 
