@@ -61,15 +61,9 @@ static void put_text(struct out *o, const char *s)
 
 static void put_number(struct out *o, uint64_t v, unsigned int base)
 {
-	char digits[24];
-	int n = 0;
+	char digits[GHU_DIGITS];
 
-	do {
-		digits[n++] = "0123456789abcdef"[v % base];
-		v /= base;
-	} while (v);
-	while (n)
-		put_char(o, digits[--n]);
+	put_text(o, ghu_digits(digits, v, base));
 }
 
 /* Of one size and stack, or the sum of them. */

@@ -184,6 +184,18 @@ size_t ghu_phys_page_size(void)
 	return bytes;
 }
 
+const char *ghu_digits(char buf[GHU_DIGITS], uint64_t v, unsigned int base)
+{
+	char *p = buf + GHU_DIGITS - 1;
+
+	*p = '\0';
+	do {
+		*--p = "0123456789abcdef"[v % base];
+		v /= base;
+	} while (v);
+	return p;
+}
+
 /* A message under construction; what does not fit is cut off. */
 struct out {
 	size_t len;
@@ -204,15 +216,9 @@ static void out_str(struct out *o, const char *s)
 
 static void out_num(struct out *o, unsigned long v, unsigned int base)
 {
-	char digits[24];
-	int n = 0;
+	char digits[GHU_DIGITS];
 
-	do {
-		digits[n++] = "0123456789abcdef"[v % base];
-		v /= base;
-	} while (v);
-	while (n)
-		out_char(o, digits[--n]);
+	out_str(o, ghu_digits(digits, v, base));
 }
 
 static void out_int(struct out *o, int v)
