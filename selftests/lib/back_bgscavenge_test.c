@@ -7,13 +7,11 @@
 #include <stdlib.h>
 #include "../../userlib/backend.h"
 #include "back_test.h"
+#include "front_calls.h"
 
 #define OBJECTS		60000
 /* What the thread's cache holds, 1 MiB, and the records of what there was. */
 #define LEFT		((size_t)3 << 20)
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void (*volatile vfree)(void *) = free;
 
 static void *objects[OBJECTS];
 
@@ -114,7 +112,6 @@ static const struct t_case cases[] = {
 	{ "the thread", test_thread },
 	{ "none unless asked for", test_none },
 };
-
 
 int main(int argc, char **argv)
 {

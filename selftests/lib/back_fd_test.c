@@ -177,7 +177,7 @@ static int empty_heap_on_our_number(void)
 }
 
 /* A heap of the program's own: calls succeed there, and must be undone. */
-static int own_heap_on_our_number(void)
+static int with_own_heap(int (*use)(int fd))
 {
 	uintptr_t old;
 	int fd;
@@ -186,6 +186,14 @@ static int own_heap_on_our_number(void)
 	old = (uintptr_t)objects[0];
 	fd = t_own_heap();
 	T(fd >= 0);
+	T_SUB(use(fd));
+	T_SUB(replace_all());
+	T_EQ(t_spans(fd), 0);
+	return same_heap(old);
+}
+
+static int use_own(int fd)
+{
 	T(dup2(fd, heap_fd()) >= 0);
 	for (int i = 0; i < 200; i++) {
 		void *p = malloc(300000 + 8192 * i);
@@ -193,23 +201,20 @@ static int own_heap_on_our_number(void)
 		T(p);
 		memset(p, 1, 300000);
 	}
-	T_SUB(replace_all());
-	T_EQ(t_spans(fd), 0);
-	return same_heap(old);
+	return T_PASS;
+}
+
+static int own_heap_on_our_number(void)
+{
+	return with_own_heap(use_own);
 }
 
 /* One that gives some of the spans asked for, and then an error. */
-static int small_heap_on_our_number(void)
+static int use_small(int fd)
 {
 	struct goheap_limit l = { .size = sizeof(l), .flags = GOHEAP_LIMIT_SET,
 		.soft_bytes = 10 * 8192, .hard_bytes = 10 * 8192 };
-	uintptr_t old;
-	int fd;
 
-	T_SUB(begin());
-	old = (uintptr_t)objects[0];
-	fd = t_own_heap();
-	T(fd >= 0);
 	T_EQ(ioctl(fd, GOHEAP_LIMIT, &l), 0);
 	/* More each time, so that more than there is is asked for at once. */
 	for (int i = 0; i < 8; i++) {
@@ -217,9 +222,12 @@ static int small_heap_on_our_number(void)
 		for (int k = 0; k < 100; k++)
 			T(malloc(8192));
 	}
-	T_SUB(replace_all());
-	T_EQ(t_spans(fd), 0);
-	return same_heap(old);
+	return T_PASS;
+}
+
+static int small_heap_on_our_number(void)
+{
+	return with_own_heap(use_small);
 }
 
 static int daemonises(void)

@@ -10,13 +10,10 @@
  * two frees at the same instant by two threads.
  */
 #include <goheap.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include "back_test.h"
-
-void free_sized(void *p, size_t size);
-void free_aligned_sized(void *p, size_t align, size_t size);
+#include "front_calls.h"
 
 /* C++'s new and delete, by the names that they have here. */
 void *new_nothrow(size_t size, const void *tag) __asm__("_ZnwmRKSt9nothrow_t");
@@ -33,17 +30,11 @@ void delete_aligned_sized(void *p, size_t size, size_t align) __asm__("_ZdlPvmSt
 void delete_array_aligned_sized(void *p, size_t size, size_t align)
 	__asm__("_ZdaPvmSt11align_val_t");
 
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile vcalloc)(size_t, size_t) = calloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
 static void *(*volatile vreallocarray)(void *, size_t, size_t) = reallocarray;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
 static void *(*volatile vmemalign)(size_t, size_t) = memalign;
 static void *(*volatile vvalloc)(size_t) = valloc;
 static void *(*volatile vpvalloc)(size_t) = pvalloc;
 static int (*volatile vposix_memalign)(void **, size_t, size_t) = posix_memalign;
-static size_t (*volatile vusable)(void *) = malloc_usable_size;
-static void (*volatile vfree)(void *) = free;
 
 #define LEN(a)		ARRAY_SIZE(a)
 #define LARGE_FROM	32769

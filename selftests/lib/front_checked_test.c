@@ -7,24 +7,13 @@
  */
 #define _GNU_SOURCE
 #include <goheap.h>
-#include <malloc.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/resource.h>
 #include "back_test.h"
+#include "front_calls.h"
 
-void free_sized(void *p, size_t size);
-void free_aligned_sized(void *p, size_t align, size_t size);
 void delete_sized(void *p, size_t size) __asm__("_ZdlPvm");
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile vcalloc)(size_t, size_t) = calloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
-static size_t (*volatile vusable)(void *) = malloc_usable_size;
-static void (*volatile vfree)(void *) = free;
-static void (*volatile vfree_sized)(void *, size_t) = free_sized;
-static void (*volatile vfree_aligned_sized)(void *, size_t, size_t) = free_aligned_sized;
 
 /* What the action is told: a number, mostly a size. */
 static size_t arg;

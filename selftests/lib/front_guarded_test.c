@@ -6,11 +6,11 @@
  */
 #define _GNU_SOURCE
 #include <goheap.h>
-#include <malloc.h>
 #include <math.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include "back_test.h"
+#include "front_calls.h"
 #include "guarded.h"
 #include "mcache.h"
 #include "options.h"
@@ -19,15 +19,6 @@
 
 #define NR	5000
 #define THREADS	4
-
-void free_sized(void *p, size_t size);
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile vcalloc)(size_t, size_t) = calloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
-static void (*volatile vfree)(void *) = free;
-static void (*volatile vfree_sized)(void *, size_t) = free_sized;
 
 static char said[16384];
 static char *volatile object;

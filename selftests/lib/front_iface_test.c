@@ -6,24 +6,13 @@
  * as well as with the archive.
  */
 #include <goheap.h>
-#include <malloc.h>
 #include <pthread.h>
 #include "back_test.h"
+#include "front_calls.h"
 
 #define BLOCKS		3000
 #define LARGE		100000
 #define CLASSES_MAX	100
-
-void free_sized(void *p, size_t size);
-void free_aligned_sized(void *p, size_t align, size_t size);
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile vcalloc)(size_t, size_t) = calloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
-static void (*volatile vfree)(void *) = free;
-static void (*volatile vfree_sized)(void *, size_t) = free_sized;
-static void (*volatile vfree_aligned_sized)(void *, size_t, size_t) = free_aligned_sized;
 
 static struct goheap_memstats memstats(void)
 {

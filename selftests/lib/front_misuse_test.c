@@ -4,18 +4,9 @@
  * for it; realloc(), malloc_usable_size() and free with a size look as closely.
  */
 #include <goheap.h>
-#include <malloc.h>
 #include <pthread.h>
 #include "back_test.h"
-
-void free_sized(void *p, size_t size);
-void free_aligned_sized(void *p, size_t align, size_t size);
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
-static void (*volatile vfree)(void *) = free;
-static size_t (*volatile vusable)(void *) = malloc_usable_size;
+#include "front_calls.h"
 
 /* Shared with the child that is about to die. */
 static void *volatile *culprit;

@@ -6,9 +6,9 @@
  * as well as with the archive.
  */
 #include <goheap.h>
-#include <malloc.h>
 #include <pthread.h>
 #include "back_test.h"
+#include "front_calls.h"
 
 #define BLOCKS	2000
 #define STEPS	60000
@@ -20,11 +20,6 @@ struct block {
 };
 
 /* The compiler must not reason about what malloc() does. */
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
-static void *(*volatile vcalloc)(size_t, size_t) = calloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
-static void (*volatile vfree)(void *) = free;
 
 static void fill(struct block *b)
 {

@@ -5,10 +5,10 @@
  */
 #define _GNU_SOURCE
 #include <goheap.h>
-#include <malloc.h>
 #include <math.h>
 #include <pthread.h>
 #include "back_test.h"
+#include "front_calls.h"
 #include "mcache.h"
 #include "mspan.h"
 #include "options.h"
@@ -19,14 +19,6 @@
 #define NR		20000
 #define THREADS		4
 #define TEXT_BYTES	(4u << 20)
-
-void free_sized(void *p, size_t size);
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void *(*volatile vrealloc)(void *, size_t) = realloc;
-static void *(*volatile valigned)(size_t, size_t) = aligned_alloc;
-static void (*volatile vfree)(void *) = free;
-static void (*volatile vfree_sized)(void *, size_t) = free_sized;
 
 static void *objects[NR];
 static char text[TEXT_BYTES];

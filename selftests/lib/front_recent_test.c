@@ -1,60 +1,20 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * Objects that a thread keeps when it frees them: small ones in spans that are nobody's
- * own, and short ones of the large, from the inside: who keeps which and when, that they are found again, are free to
- * everybody else, and never keep a span for long.
+ * own, and short ones of the large, from the inside: who keeps which and when, that they
+ * are found again, are free to everybody else, and never keep a span for long.
  */
 #include <goheap.h>
-#include <malloc.h>
-#include <pthread.h>
 #include "../../userlib/mcache.h"
 #include "../../userlib/mcentral.h"
-#include "../../userlib/pagemap.h"
 #include "../../userlib/recent.h"
-#include "back_test.h"
 
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void (*volatile vfree)(void *) = free;
-
-/* Objects of 1 KiB: 8 in a span. */
-#define SIZE	1024u
-#define CLASS	31u
-#define PER	8u
 #define SPANS	1000u
-#define N	(SPANS * PER)
-
-static char *objects[N];
-
-static struct ghu_mspan *span_of(const void *p)
-{
-	return ghu_pagemap_lookup((uintptr_t)p);
-}
-
-static uint8_t *state_of(const void *p)
-{
-	struct ghu_mspan *s = span_of(p);
-
-	return &ghu_states(s)[((uintptr_t)p - s->base) / s->elemsize];
-}
+#include "front_spans.h"
 
 static struct ghu_mcache_class *mine(void)
 {
 	return &ghu_mcache->classes[CLASS];
-}
-
-static int compare(const void *a, const void *b)
-{
-	char *const *p = a, *const *q = b;
-
-	return (*p > *q) - (*p < *q);
-}
-
-static void *fill_spans(void *arg)
-{
-	for (unsigned int i = 0; i < N; i++)
-		objects[i] = vmalloc(SIZE);
-	qsort(objects, N, sizeof(*objects), compare);
-	return arg;
 }
 
 static void shuffle(void)
@@ -66,18 +26,6 @@ static void shuffle(void)
 		objects[i] = objects[k];
 		objects[k] = p;
 	}
-}
-
-/* Whole spans, which nobody owns, as the thread that made them is gone. */
-static int make_shared(void)
-{
-	pthread_t t;
-
-	T(!pthread_create(&t, NULL, fill_spans, NULL));
-	pthread_join(t, NULL);
-	for (unsigned int i = 0; i < N; i++)
-		T_EQ(ghu_mspan_where(span_of(objects[i])), GHU_SPAN_IS_SHARED);
-	return T_PASS;
 }
 
 static void *own[50 * PER];

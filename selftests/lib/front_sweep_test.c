@@ -8,72 +8,18 @@
  */
 #define _GNU_SOURCE
 #include <goheap.h>
-#include <malloc.h>
-#include <pthread.h>
 #include <sched.h>
 #include "../../userlib/mcache.h"
 #include "../../userlib/mcentral.h"
-#include "../../userlib/pagemap.h"
 #include "../../userlib/sweep.h"
-#include "back_test.h"
 
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void (*volatile vfree)(void *) = free;
-
-/* Objects of 1 KiB: 8 in a span. */
-#define SIZE	1024u
-#define PER	8u
-#define N	(400 * PER)
-
-static char *objects[N];
-
-static struct ghu_mspan *span_of(const void *p)
-{
-	return ghu_pagemap_lookup((uintptr_t)p);
-}
-
-static unsigned int index_of(const void *p)
-{
-	return (unsigned int)((uintptr_t)p - span_of(p)->base) / span_of(p)->elemsize;
-}
-
-static uint8_t *state_of(const void *p)
-{
-	return &ghu_states(span_of(p))[index_of(p)];
-}
+#define SPANS	400u
+#include "front_spans.h"
 
 /* What a free does that nobody hears of. */
 static void free_silently(void *p)
 {
 	__atomic_store_n(state_of(p), GHU_OBJ_FREE, __ATOMIC_RELEASE);
-}
-
-static int compare(const void *a, const void *b)
-{
-	char *const *p = a, *const *q = b;
-
-	return (*p > *q) - (*p < *q);
-}
-
-/* Fills whole spans, and sorts the objects by address. */
-static void *fill_spans(void *arg)
-{
-	for (unsigned int i = 0; i < N; i++)
-		objects[i] = vmalloc(SIZE);
-	qsort(objects, N, sizeof(*objects), compare);
-	return arg;
-}
-
-/* In a thread that then exits, so that nobody owns the spans. */
-static int make_shared(void)
-{
-	pthread_t t;
-
-	T(!pthread_create(&t, NULL, fill_spans, NULL));
-	pthread_join(t, NULL);
-	for (unsigned int i = 0; i < N; i++)
-		T_EQ(ghu_mspan_where(span_of(objects[i])), GHU_SPAN_IS_SHARED);
-	return T_PASS;
 }
 
 static unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
@@ -89,11 +35,11 @@ static int test_states(void)
 	s = span_of(p);
 	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_OWNED);
 	T(s->owner == ghu_mcache);
-	T_EQ(s->spanclass, 31 << 1 | 1);
+	T_EQ(s->spanclass, CLASS << 1 | 1);
 	T_EQ(s->nelems, PER);
 	T_EQ(s->npages, 1);
 	T_EQ(s->elemsize, SIZE);
-	T(s->divmul == ghu_classes[31].divmul);
+	T(s->divmul == ghu_classes[CLASS].divmul);
 	T_EQ(count_state(s, GHU_OBJ_LIVE), 1);
 	T_EQ(count_state(s, GHU_OBJ_TAIL), 64 - PER);
 	/* The lowest free object first, in rising order. */
@@ -311,16 +257,16 @@ static size_t make_records(void **p, int n)
 /* The records go as well: what a big heap needed does not stay behind. */
 static int test_records_return(void)
 {
-	enum { SPANS = 20000 };
-	static void *p[SPANS];
+	enum { NR = 20000 };
+	static void *p[NR];
 	size_t peak, rss;
 
 	/* Once before: a child on the device makes a page heap for the parent's arena. */
-	make_records(p, SPANS);
-	peak = make_records(p, SPANS);
+	make_records(p, NR);
+	peak = make_records(p, NR);
 	rss = t_rss();
 	printf("# resident %zu -> %zu\n", peak, rss);
-	T(rss + SPANS * 96 < peak);
+	T(rss + NR * 96 < peak);
 	return T_PASS;
 }
 

@@ -5,18 +5,15 @@
  * they were, and when everything is freed next to nothing may be left.
  */
 #include <goheap.h>
-#include <malloc.h>
 #include <pthread.h>
 #include "back_test.h"
+#include "front_calls.h"
 
 #if T_SANITIZED
 #define SCALE	10
 #else
 #define SCALE	1
 #endif
-
-static void *(*volatile vmalloc)(size_t) = malloc;
-static void (*volatile vfree)(void *) = free;
 
 /* ---- a ring between two threads ---- */
 
