@@ -13,7 +13,7 @@
  *
  * The page map knows them as spans of one large object, of which nobody else knows: they are
  * not counted, and not walked over.  So they are found wherever objects are, at no cost
- * for others.  mcache.c says when an allocation is one.
+ * for others.  mcache_sample.c says when an allocation is one.
  *
  * The handler of SIGSEGV reports what is in the region, and leaves everything else, and
  * that too when it is reported, to the handler that was there before, or came after: each

@@ -139,8 +139,8 @@ static bool is_inherited(const struct ghu_heap *h)
 
 /*
  * Everything that was the kernel's is the parent's.  The cache is forgotten, with
- * its locks, and what was fetched ahead: the runs in them lie between the spans in use of an arena that will be
- * adopted, and there they are found.
+ * its locks, and what was fetched ahead: the runs in them lie between the spans in use
+ * of an arena that will be adopted, and there they are found.
  */
 static void disown_heaps(void)
 {

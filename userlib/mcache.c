@@ -22,13 +22,8 @@
  * Statistics cost nothing where a window hands out objects: what one has is counted
  * when it is opened, but not what it has when it is opened once more.
  *
- * Sampling costs nothing there either.  If it is on, a window is counted when it is opened:
- * if the next sample is due among its objects, it ends before that one, and the next
- * allocation of the class is the sample.  Windows are not opened once more without
- * coming here then, and threads keep nothing of what they free.  That a window may be left with
- * objects that were counted does no harm (sample.c).
- *
- * Lock order: ghu_guarded_lock, shared_lock, caches_lock, then ghu_mspan_lock and what follows it.
+ * Lock order: ghu_guarded_lock, shared_lock, caches_lock, then ghu_mspan_lock and what
+ * follows it.
  */
 #include <pthread.h>
 #include <stdlib.h>
@@ -38,10 +33,10 @@
 #include "guarded.h"
 #include "large.h"
 #include "mcache.h"
+#include "mcache_refill.h"
 #include "mcentral.h"
 #include "pagemap.h"
 #include "profile.h"
-#include "sample.h"
 #include "sweep.h"
 #include "zerosize.h"
 
@@ -83,33 +78,10 @@ static uint64_t cache_sys;
 
 /* ---- counting ---- */
 
-#define LAST_MASK	((1u << GHU_OPENED_LAST_BITS) - 1)
-
 /* The owner is the only one that writes. */
 static void add_own(uint64_t *n, uint64_t k)
 {
 	__atomic_store_n(n, *n + k, __ATOMIC_RELAXED);
-}
-
-static void count_opened(struct ghu_mcache *mc, size_t sizeclass, uint64_t free)
-{
-	uint64_t *n = &mc->classes[sizeclass].opened;
-	uint64_t nr = ghu_count_bits(free);
-
-	__atomic_store_n(n, (*n & ~(uint64_t)LAST_MASK) + (nr << GHU_OPENED_LAST_BITS) + nr,
-			 __ATOMIC_RELAXED);
-}
-
-/* The window is about to be left, and may not be empty. */
-static void count_closed(struct ghu_mcache *mc, size_t sizeclass)
-{
-	uint64_t *n = &mc->classes[sizeclass].opened, last = *n & LAST_MASK;
-	uint64_t left = ghu_count_bits(mc->classes[sizeclass].window.free);
-
-	/* It was reopened, and what it had first was all taken before. */
-	if (left > last)
-		left = last;
-	__atomic_store_n(n, *n - last - (left << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
 }
 
 bool ghu_mcache_is_own(const struct ghu_mcache *mc)
@@ -146,7 +118,7 @@ static void add_cache(struct ghu_taken *sum, const struct ghu_mcache *mc)
 	for (size_t i = 1; i < GHU_NUM_CLASSES; i++) {
 		uint64_t n = __atomic_load_n(&mc->classes[i].opened, __ATOMIC_RELAXED);
 
-		add_taken(&sum->objects[i], (n >> GHU_OPENED_LAST_BITS) - (n & LAST_MASK));
+		add_taken(&sum->objects[i], (n >> GHU_OPENED_LAST_BITS) - (n & GHU_OPENED_LAST_MASK));
 	}
 	add_taken(&sum->objects[0], __atomic_load_n(&mc->large, __ATOMIC_RELAXED));
 	add_taken(&sum->large_bytes, __atomic_load_n(&mc->large_bytes, __ATOMIC_RELAXED));
@@ -174,27 +146,7 @@ void ghu_mcache_bytes(size_t *inuse, size_t *sys)
 	ghu_unlock(&caches_lock);
 }
 
-/* Some objects of the window that was opened last will not be taken from it. */
-static void count_cut(struct ghu_mcache *mc, size_t sizeclass, uint64_t cut)
-{
-	uint64_t *n = &mc->classes[sizeclass].opened, nr = ghu_count_bits(cut);
-
-	__atomic_store_n(n, *n - (nr << GHU_OPENED_LAST_BITS) - nr, __ATOMIC_RELAXED);
-}
-
 /* ---- windows and the ring ---- */
-
-static struct ghu_mspan *ring_of(const struct ghu_mcache *mc, size_t sizeclass)
-{
-	return (struct ghu_mspan *)((uintptr_t)mc->classes[sizeclass].span & ~GHU_NO_REOPEN);
-}
-
-static void set_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
-{
-	uintptr_t no_reopen = s && ghu_mcache_is_sampling(mc) ? GHU_NO_REOPEN : 0;
-
-	mc->classes[sizeclass].span = (struct ghu_mspan *)((uintptr_t)s | no_reopen);
-}
 
 /* Makes a window of a span, in which those objects are free, the one to allocate from. */
 static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
@@ -202,7 +154,7 @@ static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan
 {
 	struct ghu_window *win = &mc->classes[sizeclass].window;
 
-	set_ring(mc, sizeclass, s);
+	ghu_mcache_set_ring(mc, sizeclass, s);
 	s->window = (uint8_t)w;
 	win->free = free;
 	win->states = ghu_states(s) + 64 * w;
@@ -213,7 +165,7 @@ static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan
 static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
 			 unsigned int w, uint64_t free)
 {
-	count_opened(mc, sizeclass, free);
+	ghu_mcache_count_opened(mc, sizeclass, free);
 	set_window(mc, sizeclass, s, w, free);
 	mc->classes[sizeclass].zero = w >= s->fresh && !s->needzero;
 	if (w >= s->fresh)
@@ -240,7 +192,7 @@ static void *sweep_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_msp
 /* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
 static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = ring_of(mc, sizeclass), *oldest = s->next;
+	struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass), *oldest = s->next;
 
 	s->next = oldest->next;
 	mc->owned_pages -= oldest->npages;
@@ -270,7 +222,7 @@ static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
 {
 	for (unsigned int i = 0; i < LET_GO_LOOKS; i++) {
 		size_t c = mc->victim = mc->victim % (GHU_NUM_CLASSES - 1) + 1;
-		const struct ghu_mspan *s = ring_of(mc, c);
+		const struct ghu_mspan *s = ghu_mcache_ring(mc, c);
 
 		if (c != sizeclass && s && s->next != s) {
 			let_go_oldest(mc, c);
@@ -309,7 +261,7 @@ void ghu_mcache_trim(void)
  */
 static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = ring_of(mc, sizeclass)->next;
+	struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass)->next;
 	void *p = sweep_owned(mc, sizeclass, s);
 
 	if (p)
@@ -334,7 +286,7 @@ static void count_taken(struct ghu_mcache *mc, size_t npages)
 /* A span from mcentral, which has a free object, becomes the one to allocate from. */
 static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
 {
-	struct ghu_mspan *current = ring_of(mc, sizeclass);
+	struct ghu_mspan *current = ghu_mcache_ring(mc, sizeclass);
 
 	s->next = current ? current->next : s;
 	if (current)
@@ -342,16 +294,16 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 	mc->owned_pages += s->npages;
 	count_taken(mc, s->npages);
 	if (ghu_unlikely(mc->classes[sizeclass].window.free))
-		count_closed(mc, sizeclass);
+		ghu_mcache_count_closed(mc, sizeclass);
 	return sweep_owned(mc, sizeclass, s);
 }
 
 static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *first = ring_of(mc, sizeclass), *s = first, *next;
+	struct ghu_mspan *first = ghu_mcache_ring(mc, sizeclass), *s = first, *next;
 
 	ghu_recent_drop(mc, sizeclass);
-	count_closed(mc, sizeclass);
+	ghu_mcache_count_closed(mc, sizeclass);
 	mc->classes[sizeclass].span = NULL;
 	mc->classes[sizeclass].due = 0;
 	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
@@ -392,7 +344,7 @@ static struct ghu_mspan *adopt_spans(void)
 	return dead;
 }
 
-static void drop_kept(struct ghu_mcache *mc)
+void ghu_mcache_drop_kept(struct ghu_mcache *mc)
 {
 	ghu_large_flush(mc);
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
@@ -427,7 +379,7 @@ static ghu_noinline void adopt_orphans(void)
 	if (orphans) {
 		for (mc = caches; mc; mc = mc->next)
 			if (mc->dead)
-				drop_kept(mc);
+				ghu_mcache_drop_kept(mc);
 		dead = adopt_spans();
 		for (mc = caches; mc; mc = next) {
 			next = mc->next;
@@ -476,7 +428,7 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 
 static inline __attribute__((always_inline)) void *refill(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = ring_of(mc, sizeclass);
+	struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass);
 	bool second = s && ghu_mcache_wants_second(sizeclass, s);
 	void *p = NULL;
 
@@ -487,171 +439,14 @@ static inline __attribute__((always_inline)) void *refill(struct ghu_mcache *mc,
 	if (!p)
 		p = refill_from_central(mc, sizeclass);
 	/* It can do without. */
-	if (!p && second && ring_of(mc, sizeclass))
+	if (!p && second && ghu_mcache_ring(mc, sizeclass))
 		p = sweep_owned(mc, sizeclass, s);
 	return p;
 }
 
-static __attribute__((noinline)) void *refill_plain(struct ghu_mcache *mc, size_t sizeclass)
+__attribute__((noinline)) void *ghu_mcache_refill_plain(struct ghu_mcache *mc, size_t sizeclass)
 {
 	return refill(mc, sizeclass);
-}
-
-/* ---- refill, if allocations are sampled ---- */
-
-/* When the next is due, if ever. */
-static uint64_t next_sample(struct ghu_mcache *mc)
-{
-	return mc->rate ? ghu_next_sample(mc->rate, &mc->random) : UINT64_MAX;
-}
-
-static uint64_t next_guarded(struct ghu_mcache *mc)
-{
-	return mc->guarded ? ghu_next_sample(mc->guarded, &mc->random) : UINT64_MAX;
-}
-
-static void set_rates(struct ghu_mcache *mc)
-{
-	if (!mc->random)
-		mc->random = ghu_sample_state();
-	mc->rate = ghu_profile_rate();
-	mc->guarded = ghu_options.sample;
-	mc->next_sample = next_sample(mc);
-	mc->next_guarded = next_guarded(mc);
-}
-
-static bool knows_rates(const struct ghu_mcache *mc)
-{
-	return mc->rate == ghu_profile_rate() && mc->guarded == ghu_options.sample;
-}
-
-static ghu_noinline void heed_rates(struct ghu_mcache *mc)
-{
-	struct ghu_mspan *s;
-
-	set_rates(mc);
-	drop_kept(mc);
-	for (size_t c = 1; c < GHU_NUM_CLASSES; c++) {
-		s = ring_of(mc, c);
-		if (!s)
-			continue;
-		count_closed(mc, c);
-		mc->classes[c].window.free = 0;
-		mc->classes[c].due = 0;
-		set_ring(mc, c, s);
-	}
-}
-
-/* Whether an object of so many bytes is to be sampled. */
-static bool count_bytes(struct ghu_mcache *mc, size_t bytes)
-{
-	if (bytes < mc->next_sample) {
-		mc->next_sample -= bytes;
-		return false;
-	}
-	mc->next_sample = next_sample(mc);
-	return mc->rate;
-}
-
-/* One object is allocated.  What it is to be. */
-static uint8_t count_object(struct ghu_mcache *mc, size_t bytes)
-{
-	uint8_t due = count_bytes(mc, bytes) ? GHU_SAMPLE_PROFILE : 0;
-
-	if (--mc->next_guarded)
-		return due;
-	mc->next_guarded = next_guarded(mc);
-	return due | GHU_SAMPLE_GUARDED;
-}
-
-/*
- * As much of the window is counted as by ghu_mcache_reopen_sampled(), objects or not.  If a
- * sample is due among them, it ends before that object; a sample that is due where
- * there are none is forgotten.
- */
-static void count_window(struct ghu_mcache *mc, size_t sizeclass)
-{
-	struct ghu_window *w = &mc->classes[sizeclass].window;
-	uint64_t rest = w->free, bytes = ghu_window_bytes(w, sizeclass);
-	uint64_t sample = mc->next_sample, guarded = mc->next_guarded;
-	uint8_t due = 0;
-
-	if (sample <= bytes || guarded <= 64)
-		while (rest && !(due = count_object(mc, w->elemsize)))
-			rest &= rest - 1;
-	if (due) {
-		count_cut(mc, sizeclass, rest);
-		w->free &= ~rest;
-		mc->classes[sizeclass].due = due;
-	} else {
-		mc->next_sample = sample > bytes ? sample - bytes : next_sample(mc);
-		mc->next_guarded = guarded > 64 ? guarded - 64 : next_guarded(mc);
-	}
-}
-
-/*
- * As ghu_mcache_reopen().  If a sample was due in the window, it was not looked at before;
- * so where it has no objects, its bytes are counted nevertheless.
- */
-static void *reopen(struct ghu_mcache *mc, size_t sizeclass)
-{
-	struct ghu_mspan *s = ring_of(mc, sizeclass);
-	struct ghu_window *w = &mc->classes[sizeclass].window;
-
-	if (!s || ghu_mcache_wants_second(sizeclass, s))
-		return NULL;
-	w->free = ghu_match64(w->states, GHU_OBJ_FREE);
-	if (!w->free) {
-		count_window(mc, sizeclass);
-		return NULL;
-	}
-	count_opened(mc, sizeclass, w->free);
-	mc->classes[sizeclass].zero = false;
-	return ghu_window_take(w);
-}
-
-/* Those of size 0 are not sampled. */
-static ghu_noinline void *refill_sampled(struct ghu_mcache *mc, size_t sizeclass, uint8_t *due)
-{
-	uint8_t was_due = mc->classes[sizeclass].due;
-	void *p;
-
-	mc->classes[sizeclass].due = 0;
-	p = reopen(mc, sizeclass);
-	if (!p)
-		p = refill_plain(mc, sizeclass);
-	if (!p || sizeclass == GHU_ZERO_CLASS)
-		return p;
-	*due = was_due ? was_due : count_object(mc, ghu_classes[sizeclass].size);
-	count_window(mc, sizeclass);
-	return p;
-}
-
-static void *refill_any(struct ghu_mcache *mc, size_t sizeclass, uint8_t *due)
-{
-	if (ghu_unlikely(!knows_rates(mc)))
-		heed_rates(mc);
-	if (!ghu_mcache_is_sampling(mc))
-		return refill_plain(mc, sizeclass);
-	return refill_sampled(mc, sizeclass, due);
-}
-
-void ghu_mcache_resample(void)
-{
-	if (has_cache() && !knows_rates(ghu_mcache))
-		heed_rates(ghu_mcache);
-}
-
-/* Without a cache one begins to count anew each time. */
-bool ghu_mcache_is_sampled(size_t bytes)
-{
-	struct ghu_mcache none = { 0 };
-
-	ghu_mcache_resample();
-	if (has_cache())
-		return count_bytes(ghu_mcache, bytes);
-	set_rates(&none);
-	return count_bytes(&none, bytes);
 }
 
 /* ---- caches of threads ---- */
@@ -714,7 +509,7 @@ static void *alloc_shared(size_t sizeclass, uint8_t *due)
 	void *p;
 
 	ghu_lock(&shared_lock);
-	p = win->free ? ghu_window_take(win) : refill_any(&shared, sizeclass, due);
+	p = win->free ? ghu_window_take(win) : ghu_mcache_refill_any(&shared, sizeclass, due);
 	ghu_unlock(&shared_lock);
 	return p;
 }
@@ -727,7 +522,7 @@ ghu_noinline bool ghu_mcache_attach(void)
 
 static ghu_noinline void *refill_without_cache(size_t sizeclass, uint8_t *due)
 {
-	return ghu_mcache_attach() ? refill_any(ghu_mcache, sizeclass, due)
+	return ghu_mcache_attach() ? ghu_mcache_refill_any(ghu_mcache, sizeclass, due)
 				   : alloc_shared(sizeclass, due);
 }
 
@@ -750,7 +545,7 @@ static ghu_on_stack ghu_noinline void *refill_slow(size_t sizeclass, size_t size
 	void *p;
 
 	if (has_cache())
-		p = refill_any(ghu_mcache, sizeclass, &due);
+		p = ghu_mcache_refill_any(ghu_mcache, sizeclass, &due);
 	else
 		p = refill_without_cache(sizeclass, &due);
 	if (due & GHU_SAMPLE_PROFILE)

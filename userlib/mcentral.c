@@ -4,9 +4,9 @@
  * freed an object in one of them: it keeps it for its own thread, or stores FREE.  Who
  * needs a span sweeps a few, on from where the last one stopped, and takes the first of
  * which an eighth is free, or else the first with a free object; if there is none the
- * heap grows by a span.  So the ring is swept once while the heap grows by a quarter of it at most,
- * objects are found in handfuls and not one at a time, and what is not found at once is
- * bounded, as by a collector that sweeps in step with allocation.
+ * heap grows by a span.  So the ring is swept once while the heap grows by a quarter of it
+ * at most, objects are found in handfuls and not one at a time, and what is not found
+ * at once is bounded, as by a collector that sweeps in step with allocation.
  *
  * Only that a span became empty must be known at once, or its pages could not go back
  * to the page heap when nobody allocates any more.  Therefore one live object of each
@@ -101,7 +101,7 @@ static struct ghu_mspan *bury(struct mcentral *mc, struct ghu_mspan *s)
 
 /* ---- spans to and from caches ---- */
 
-/* The first one worth it, else the first one with a free object; NULL: none of those looked at. */
+/* The first one worth it, else the first one with a free object, of those looked at. */
 static struct ghu_mspan *find_shared(struct mcentral *mc)
 {
 	struct ghu_mspan *s = mc->first, *found = NULL;

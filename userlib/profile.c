@@ -4,9 +4,9 @@
  * was allocated and freed, and for each object in use a record that tells its bucket.
  *
  * Nobody pays for it who is not sampled.  A thread's window is cut off where the next
- * sample is due (mcache.c), so that the malloc() of a sampled object finds it empty; and
- * the object's state is SAMPLED instead of LIVE, so that free() takes the way that it has
- * for watched objects.  Its record is found by its address.
+ * sample is due (mcache_sample.c), so that the malloc() of a sampled object finds it
+ * empty; and the object's state is SAMPLED instead of LIVE, so that free() takes the way
+ * that it has for watched objects.  Its record is found by its address.
  *
  * Memory comes from the bump allocator and is bounded: when there is no more, samples are
  * lost, and counted.  Buckets never go away, and are put on the list when they are

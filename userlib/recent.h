@@ -14,7 +14,8 @@
  * longer used, as soon as it turns out to be all that keeps a span.  So who
  * frees everything and sleeps does not leave spans behind.
  *
- * While allocations are sampled stacks hold nothing, since only windows count (mcache.c).
+ * While allocations are sampled stacks hold nothing, since only windows count
+ * (mcache_sample.c).
  */
 #ifndef GHU_RECENT_H
 #define GHU_RECENT_H

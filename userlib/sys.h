@@ -126,13 +126,19 @@ void *ghu_sys_reserve(size_t bytes);
 /* The hardware's page size, checked; fatal if it makes no sense. */
 size_t ghu_phys_page_size(void);
 
-/* Writes "fatal error: WHAT\n" or "fatal error: WHAT: 0xADDR\n" to stderr and aborts.  Allocates nothing. */
+/*
+ * Writes "fatal error: WHAT\n" or "fatal error: WHAT: 0xADDR\n" to stderr and aborts.
+ * Allocates nothing.
+ */
 void ghu_fatal(const char *what) __attribute__((noreturn));
 void ghu_fatal_addr(const char *what, uintptr_t addr) __attribute__((noreturn));
 /* A number in base 10 to 16 as text, somewhere in buf. */
 #define GHU_DIGITS	21	/* 2^64 - 1 in base 10, and the end */
 const char *ghu_digits(char buf[GHU_DIGITS], uint64_t v, unsigned int base);
-/* Formats %s %d %u %lu %zu %lx %p %% into a small buffer and writes it to fd 2.  Allocates nothing. */
+/*
+ * Formats %s %d %u %lu %zu %lx %p %% into a small buffer and writes it to fd 2.
+ * Allocates nothing.
+ */
 void ghu_print(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /* CLOCK_MONOTONIC. */
