@@ -66,30 +66,6 @@ linked()
 
 loaded()
 {
-	run "backend=$backend" "$bin/back_prog" && fine
-}
-
-# In either order: one of them finds its symbols, but not its constructor, first.
-early()
-{
-	run "backend=$backend" env LD_PRELOAD="$1" "$bin/back_prog" && fine
-}
-
-linked()
-{
-	out=$(GOHEAPDEBUG=backend=$backend "$bin/$1" 2>"$err") && fine
-}
-
-static()
-{
-	out=$(GOHEAPDEBUG=backend=$backend "$bin/back_static" 2>"$err")
-	[ "$out" = "fine libc" ] && [ ! -s "$err" ] || { note "$out $(<"$err")"; return 1; }
-	out=$(GOHEAPDEBUG=nonsense=1 "$bin/back_static" 2>&1) # it is ours, though dlsym is not told
-	[[ $out == *"unknown option 'nonsense'"*fine* ]]
-}
-
-loaded()
-{
 	out=$(GOHEAPDEBUG=backend=$backend "$bin/back_dlopen" "$lib" 2>"$err")
 	[ "$out" = fine ] && [ ! -s "$err" ] || { note "$out $(<"$err")"; return 1; }
 }
