@@ -32,6 +32,7 @@
 #include "fixalloc.h"
 #include "guarded.h"
 #include "large.h"
+#include "leftover.h"
 #include "mcache.h"
 #include "mcache_refill.h"
 #include "mcentral.h"
@@ -456,6 +457,7 @@ static void thread_exit(void *arg)
 	struct ghu_mcache *mc = arg;
 
 	ghu_mcache = (struct ghu_mcache *)&gone_cache;
+	ghu_leftover_thread_ends();
 	release_all(mc);
 	ghu_lock(&caches_lock);
 	unlink_cache(mc);

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "leftover.h"
 #include "mspan.h"
 #include "options.h"
 #include "pagemap.h"
@@ -286,6 +287,7 @@ void ghu_mspan_destroy(struct ghu_mspan *s)
 	if (sizeclass != GHU_ZERO_CLASS)
 		ghu_count(&ghu_pages_inuse, -npages);
 	put_run(sizeclass, base, npages);
+	ghu_leftover_check();
 }
 
 /* ---- state bytes ---- */

@@ -3,7 +3,8 @@
  * Stacks of objects freed of late: their size, and how they are emptied.
  *
  * All stacks of a thread are one mapping, of which only the pages of classes are
- * touched that are used.  It goes to the next thread when its own ends.
+ * touched that are used.  It goes to the next thread when its own ends; but only so many
+ * wait for one, since a storm of threads would leave as many as were alive at once.
  */
 #include "mcache.h"
 #include "mcentral.h"
@@ -14,6 +15,8 @@
 /* By how many more objects a stack may hold each time; and bytes of all of them. */
 #define STEP		16u
 #define BYTES_MAX	65536u
+/* Mappings that wait for a thread. */
+#define UNUSED_MAX	8u
 
 struct ghu_recent_stacks {
 	struct ghu_recent_object objects[GHU_NUM_CLASSES][GHU_RECENT_MAX];
@@ -23,6 +26,10 @@ struct ghu_lock ghu_recent_lock;
 uint64_t ghu_recent_sys;
 /* Of threads that are gone, linked by their first word. */
 static struct ghu_recent_stacks *unused;
+static unsigned int nr_unused;
+
+_Static_assert(sizeof(struct ghu_recent_stacks) >= GHU_PERSISTENT_MAX_BLOCK,
+	       "a mapping of their own, which can be given back");
 
 static struct ghu_recent_stacks *make_stacks(void)
 {
@@ -30,8 +37,10 @@ static struct ghu_recent_stacks *make_stacks(void)
 
 	ghu_lock(&ghu_recent_lock);
 	st = unused;
-	if (st)
+	if (st) {
 		unused = *(struct ghu_recent_stacks **)st;
+		nr_unused--;
+	}
 	ghu_unlock(&ghu_recent_lock);
 	return st ? st : ghu_persistentalloc_try(sizeof(*st), 64, &ghu_recent_sys);
 }
@@ -86,13 +95,29 @@ void ghu_recent_drop(struct ghu_mcache *mc, size_t sizeclass)
 	c->max_recent = 0;
 }
 
+/* False: enough of them wait already. */
+static bool keep_unused(struct ghu_recent_stacks *st)
+{
+	bool room;
+
+	ghu_lock(&ghu_recent_lock);
+	room = nr_unused < UNUSED_MAX;
+	if (room) {
+		*(struct ghu_recent_stacks **)st = unused;
+		unused = st;
+		nr_unused++;
+	}
+	ghu_unlock(&ghu_recent_lock);
+	return room;
+}
+
 void ghu_recent_free(struct ghu_mcache *mc)
 {
-	if (!mc->stacks)
-		return;
-	ghu_lock(&ghu_recent_lock);
-	*(struct ghu_recent_stacks **)mc->stacks = unused;
-	unused = mc->stacks;
-	ghu_unlock(&ghu_recent_lock);
+	struct ghu_recent_stacks *st = mc->stacks;
+
 	mc->stacks = NULL;
+	if (!st || keep_unused(st))
+		return;
+	ghu_munmap((uintptr_t)st, sizeof(*st));
+	__atomic_fetch_sub(&ghu_recent_sys, sizeof(*st), __ATOMIC_RELAXED);
 }

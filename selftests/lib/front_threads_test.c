@@ -6,6 +6,7 @@
  */
 #include <goheap.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include "back_test.h"
 #include "front_calls.h"
 
@@ -188,49 +189,90 @@ static int test_swap(void)
 
 /* ---- short threads ---- */
 
-static void *short_thread(void *arg)
-{
-	void *p[64];
+#define STORM_ALIVE	64u
+#define STORM_THREADS	(10000u / SCALE)
+#define STORM_BLOCKS	200u
+#define STORM_LEFT	25u	/* of those, to others */
 
-	for (size_t i = 0; i < ARRAY_SIZE(p); i++) {
-		p[i] = vmalloc(i * i * 8);
-		memset(p[i], 1, i * i * 8);
-	}
-	/* One is left for whoever joins this thread. */
-	for (size_t i = 1; i < ARRAY_SIZE(p); i++)
-		vfree(p[i]);
-	return p[0];
+/* One of those that are alive, and what somebody left to whoever has this place. */
+static struct place {
+	pthread_t thread;
+	sem_t may_end;
+	uint64_t random;
+	void *left[STORM_LEFT];
+} places[STORM_ALIVE];
+
+static size_t storm_size(uint64_t *x)
+{
+	*x ^= *x << 13, *x ^= *x >> 7, *x ^= *x << 17;
+	return 8 + (*x % 32 ? *x >> 32 & 1023 : *x >> 32 & 32767);
 }
 
-static int storm(int n)
+/* Frees what was left there, and leaves these instead. */
+static void leave_at(struct place *p, void **blocks)
 {
-	pthread_t t[4];
+	for (unsigned int i = 0; i < STORM_LEFT; i++)
+		vfree(__atomic_exchange_n(&p->left[i], blocks[i], __ATOMIC_ACQ_REL));
+}
 
-	for (int i = 0; i < n; i += (int)ARRAY_SIZE(t)) {
-		void *p;
+static void *short_thread(void *arg)
+{
+	struct place *p = arg;
+	void *blocks[STORM_BLOCKS];
+	uint64_t x = p->random;
 
-		for (size_t k = 0; k < ARRAY_SIZE(t); k++)
-			T(!pthread_create(&t[k], NULL, short_thread, NULL));
-		for (size_t k = 0; k < ARRAY_SIZE(t); k++) {
-			pthread_join(t[k], &p);
-			vfree(p);
-		}
+	for (unsigned int i = 0; i < STORM_BLOCKS; i++) {
+		size_t size = storm_size(&x);
+
+		blocks[i] = vmalloc(size);
+		memset(blocks[i], 1, size);
 	}
+	for (unsigned int i = STORM_LEFT; i < STORM_BLOCKS; i++)
+		vfree(blocks[i]);
+	leave_at(&places[x % STORM_ALIVE], blocks);
+	while (sem_wait(&p->may_end))
+		;
+	return NULL;
+}
+
+static void end_thread(struct place *p)
+{
+	sem_post(&p->may_end);
+	pthread_join(p->thread, NULL);
+}
+
+/* The oldest ends before the next one begins. */
+static int storm(unsigned int threads)
+{
+	static void *nothing[STORM_LEFT];
+
+	for (unsigned int i = 0; i < threads; i++) {
+		struct place *p = &places[i % STORM_ALIVE];
+
+		if (i >= STORM_ALIVE)
+			end_thread(p);
+		p->random = t_random() | 1;
+		T(!pthread_create(&p->thread, NULL, short_thread, p));
+	}
+	for (unsigned int i = 0; i < STORM_ALIVE; i++)
+		end_thread(&places[(threads + i) % STORM_ALIVE]);
+	for (unsigned int i = 0; i < STORM_ALIVE; i++)
+		leave_at(&places[i], nothing);
 	return T_PASS;
 }
 
 static int test_storm(void)
 {
-	size_t inuse, rss;
+	size_t inuse = goheap_inuse_bytes(), rss;
 
-	T_SUB(storm(200));
-	inuse = goheap_inuse_bytes();
+	for (unsigned int i = 0; i < STORM_ALIVE; i++)
+		T(!sem_init(&places[i].may_end, 0, 0));
 	rss = t_rss();
-	T_SUB(storm(10000 / SCALE));
+	T_SUB(storm(STORM_THREADS));
 	printf("# in use %zu -> %zu, resident %zu -> %zu\n", inuse, goheap_inuse_bytes(),
 	       rss, t_rss());
-	T(goheap_inuse_bytes() <= inuse + (512 << 10));
-	T(T_SANITIZED || t_rss() <= rss + (16 << 20));
+	T(goheap_inuse_bytes() <= inuse + (2 << 20));
+	T(T_SANITIZED || t_rss() <= rss + (4 << 20));
 	return T_PASS;
 }
 
@@ -398,7 +440,7 @@ static int test_fork(void)
 static const struct t_case cases[] = {
 	{ "one allocates, another frees", test_ring },
 	{ "all free what any allocated", test_swap },
-	{ "10000 short threads", test_storm },
+	{ "10000 short threads, 64 at once", test_storm },
 	{ "malloc in the last destructors of threads", test_destructors },
 	{ "threads that sleep keep little", test_asleep },
 	{ "fork while threads allocate", test_fork },
