@@ -17,7 +17,6 @@
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
-#include <execinfo.h>
 #include <string.h>
 #include <unwind.h>
 #include "stack.h"
@@ -25,6 +24,7 @@
 #include "stack_tables.h"
 
 #ifdef __GLIBC__
+#include <execinfo.h>
 
 #define FRAMES_MAX	(GHU_STACK_MAX + GHU_OWN_MAX)
 #define MEMORIES	16u

@@ -9,6 +9,9 @@
 #include <malloc.h>
 #include <stdlib.h>
 
+/* Not every libc declares them. */
+void *pvalloc(size_t size);
+int malloc_trim(size_t pad);
 void free_sized(void *p, size_t size);
 void free_aligned_sized(void *p, size_t align, size_t size);
 
