@@ -7,19 +7,16 @@
  */
 #define _GNU_SOURCE
 #include <limits.h>
-#include <linux/filter.h>
 #include <linux/io_uring.h>
-#include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
 #include <malloc.h>
 #include <poll.h>
 #include <pthread.h>
-#include <stddef.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include "../../userlib/backend.h"
 #include "../../userlib/include/goheap.h"
 #include "back_device.h"
+#include "back_seccomp.h"
 
 #if __has_include(<liburing.h>)
 #define HAS_LIBURING	true
@@ -467,25 +464,10 @@ static int forks(void)
 	return T_PASS;
 }
 
-static int forbid(unsigned int nr, unsigned int action)
-{
-	struct sock_filter f[] = {
-		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, nr, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, action),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-	};
-	struct sock_fprog prog = { .len = ARRAY_SIZE(f), .filter = f };
-
-	T_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
-	T_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &prog), 0);
-	return T_PASS;
-}
-
 static int refused(void)
 {
 	T_SUB(begin());
-	T_SUB(forbid(SYS_io_uring_setup, SECCOMP_RET_ERRNO | EPERM));
+	T_SUB(t_forbid(SYS_io_uring_setup, SECCOMP_RET_ERRNO | EPERM));
 	T(make_all() >= 0);
 	T_EQ(t_ring_fd(), -1);
 	return replace_all();
@@ -494,7 +476,7 @@ static int refused(void)
 static int refused_later(void)
 {
 	T_SUB(begin_with_ring());
-	T_SUB(forbid(SYS_io_uring_enter, SECCOMP_RET_ERRNO | ENOSYS));
+	T_SUB(t_forbid(SYS_io_uring_enter, SECCOMP_RET_ERRNO | ENOSYS));
 	for (int i = 0; i < 3; i++)
 		T_SUB(replace_all());
 	return T_PASS;
