@@ -108,9 +108,75 @@ static int test_dlopen(void)
 	return T_PASS;
 }
 
+/* Over and over: it stays, and takes nothing more. */
+static int test_dlopen_again(void)
+{
+	void *first = NULL;
+
+	for (int i = 0; i < 1000; i++) {
+		void *lib = dlopen(LIBGOHEAP_SO, RTLD_NOW | RTLD_LOCAL);
+
+		T(lib && (!first || lib == first));
+		first = lib;
+		dl_malloc = (void *(*)(size_t))dlsym(lib, "malloc");
+		dl_free = (void (*)(void *))dlsym(lib, "free");
+		dl_free(dl_malloc(100));
+		T(!dlclose(lib));
+	}
+	return T_PASS;
+}
+
+/* A copy under another name is another library. */
+static void *load_copy(const char *dir, int nr)
+{
+	char command[512], path[256];
+	void *lib;
+
+	snprintf(path, sizeof(path), "%s/%d.so", dir, nr);
+	snprintf(command, sizeof(command), "cp %s %s", FRONT_TLS_SO, path);
+	if (system(command))
+		return NULL;
+	lib = dlopen(path, RTLD_NOW);
+	unlink(path);
+	return lib;
+}
+
+/*
+ * The C library keeps some room for thread-local data of libraries that come late, which
+ * ours must have.  Where there is none left it cannot be loaded, and the program goes on.
+ */
+static int test_static_tls(void)
+{
+	char dir[] = "/tmp/goheap-front-load-XXXXXX";
+	const char *why;
+	pthread_t t;
+	int nr = 0;
+	void *q;
+
+	T(mkdtemp(dir));
+	while (nr < 2000 && load_copy(dir, nr))
+		nr++;
+	rmdir(dir);
+	why = dlerror();
+	printf("# %d libraries, then: %s\n", nr, why);
+	T(nr > 10 && nr < 2000 && why && strstr(why, "static TLS"));
+	T(!dlopen(LIBGOHEAP_SO, RTLD_NOW | RTLD_LOCAL));
+	why = dlerror();
+	printf("# %s\n", why);
+	T(why && strstr(why, "static TLS"));
+	dl_malloc = malloc;
+	dl_free = free;
+	T(!pthread_create(&t, NULL, dl_thread, malloc(100)));
+	pthread_join(t, &q);
+	free(q);
+	return T_PASS;
+}
+
 static const struct t_case cases[] = {
 	{ "LD_PRELOAD", test_preload },
 	{ "dlopen, and dlclose in use", test_dlopen },
+	{ "dlopen and dlclose, a thousand times", test_dlopen_again },
+	{ "dlopen where no static TLS is left", test_static_tls },
 };
 
 int main(int argc, char **argv)
