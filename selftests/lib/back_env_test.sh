@@ -100,16 +100,30 @@ ring()
 	fine
 }
 
-# A program with the set-user-ID bit, run by somebody else, is told nothing.
-secure()
+# Runs program $1 with the set-user-ID bit, as somebody else; after it, variables for it.
+as_setuid()
 {
-	local dir
+	local dir prog=$1
+	shift
 
 	dir=$(mktemp -d /var/tmp/goheap-secure-XXXXXX) && chmod 755 "$dir" &&
-		cp "$bin/back_static" "$dir/prog" && chmod 4755 "$dir/prog"
-	out=$(GOHEAPDEBUG=nosuch=1 setpriv --reuid 65534 --clear-groups "$dir/prog" 2>&1)
+		cp "$prog" "$dir/prog" && chmod 4755 "$dir/prog"
+	out=$(setpriv --reuid 65534 --clear-groups env "$@" "$dir/prog" 2>&1)
 	rm -r "$dir"
-	[[ $out == fine* ]] || { note "$out"; return 1; }
+}
+
+# It is told nothing, ...
+secure()
+{
+	as_setuid "$bin/$1" GOHEAPDEBUG=nosuch=1
+	[[ $out == "fine "* && $out != *libc ]] || { note "$out"; return 1; }
+}
+
+# ... and given no library that it was not linked with.
+secure_preloaded()
+{
+	as_setuid "$bin/back_prog" GOHEAPDEBUG=nosuch=1 LD_PRELOAD="$lib"
+	[ "$out" = 'fine libc' ] || { note "$out"; return 1; }
 }
 
 # Forced to the device where there is none.  The shell's own words go.
@@ -174,7 +188,7 @@ locked()
 	under_limit -l 65536 mlock && fine
 }
 
-plan 19
+plan 21
 check 'preloaded' preloaded
 check 'linked' linked back_linked
 check 'static' linked back_static
@@ -186,9 +200,13 @@ check 'unknown option' unknown_option
 check 'bad value' bad_value
 check 'uring' ring
 if [ "$(id -u)" = 0 ] && [ -x "$(command -v setpriv)" ]; then
-	check 'set-user-ID programs ignore the options' secure
+	check 'set-user-ID programs ignore the options, static' secure back_static
+	check 'set-user-ID programs ignore the options, linked' secure back_linked
+	check 'set-user-ID programs ignore LD_PRELOAD' secure_preloaded
 else
-	skip 'set-user-ID programs ignore the options' 'needs root and setpriv'
+	skip 'set-user-ID programs ignore the options, static' 'needs root and setpriv'
+	skip 'set-user-ID programs ignore the options, linked' 'needs root and setpriv'
+	skip 'set-user-ID programs ignore LD_PRELOAD' 'needs root and setpriv'
 fi
 if [ ! -e /dev/goheap ]; then
 	check 'forced device that is missing' missing_device
