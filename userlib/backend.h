@@ -37,6 +37,8 @@ int ghu_span_resize(uintptr_t addr, size_t old_npages, size_t npages, bool *need
 
 /* Gives the cache of empty spans back to the backend; then releases idle pages, up to max_bytes. Bytes released. */
 size_t ghu_backend_scavenge(size_t max_bytes);
+/* After so long idle memory is old. */
+uint64_t ghu_backend_age_ns(void);
 /* Has the embedded heaps release what is old, if it is time to. */
 void ghu_backend_age(void);
 /*

@@ -81,7 +81,7 @@ void gh_meta_free(void *p, size_t bytes)
 
 /* ---- release ---- */
 
-static u64 age_limit_ns(void)
+uint64_t ghu_backend_age_ns(void)
 {
 	if (ghu_options.scavenge)
 		return AGE_LIMIT_DEBUG_NS;
@@ -91,7 +91,7 @@ static u64 age_limit_ns(void)
 /* From the beginning of a pass to the next. */
 static u64 pass_ns(void)
 {
-	u64 ns = age_limit_ns() / 2;
+	u64 ns = ghu_backend_age_ns() / 2;
 
 	return ghu_options.bgscavenge && ns > BG_PASS_NS ? BG_PASS_NS : ns;
 }
@@ -196,7 +196,7 @@ static void end_pass_locked(struct embedded_heap *e)
 /* True: there may be more. */
 static bool age_step(struct embedded_heap *e)
 {
-	size_t bytes = release(e, PASS_STEP_BYTES, age_limit_ns());
+	size_t bytes = release(e, PASS_STEP_BYTES, ghu_backend_age_ns());
 	bool ended = bytes < PASS_STEP_BYTES;
 	unsigned int nr;
 
@@ -450,17 +450,17 @@ static int carve_gap(struct adoption *a, uintptr_t addr)
 	return err;
 }
 
-/* The next span at addr or after it: its address, or end if there is none. */
+/* The next span at addr or after it, be it an empty one: its address, or end if there is none. */
 static uintptr_t next_span(uintptr_t addr, uintptr_t end, const struct ghu_run *extra,
 			   size_t *npages)
 {
 	for (; addr < end; addr += GH_PAGE_SIZE) {
-		const struct ghu_mspan *s = ghu_pagemap_lookup(addr);
+		const struct ghu_mspan *s = ghu_pagemap_get(addr);
 
 		*npages = 0;
 		if (addr == extra->addr)
 			*npages = extra->npages;
-		else if (s && s->base == addr)
+		else if (s && s != &ghu_mspan_gone && s->base == addr)
 			*npages = s->npages;
 		if (*npages)
 			return addr;

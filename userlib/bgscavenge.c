@@ -14,6 +14,7 @@
 #include <time.h>
 #include "backend.h"
 #include "bgscavenge.h"
+#include "empty.h"
 #include "init.h"
 #include "options.h"
 
@@ -39,7 +40,7 @@ static void *bgscavenge(void *arg)
 	prctl(PR_SET_NAME, "goheap-scavenge");
 	for (;;) {
 		nanosleep(&t, NULL);
-		ghu_backend_age();
+		ghu_empty_age();
 	}
 	return arg;
 }

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <goheap.h>
 #include <string.h>
+#include "empty.h"
 #include "mcache.h"
 #include "options.h"
 #include "stack.h"
@@ -37,10 +38,12 @@ ghu_export void goheap_flush(void)
 	ghu_mcache_flush();
 	ghu_sweep_start();
 	ghu_sweep_finish();
+	ghu_empty_flush();
 }
 
 ghu_export size_t goheap_scavenge(size_t max_bytes)
 {
+	ghu_empty_flush();
 	return ghu_backend_scavenge(max_bytes);
 }
 

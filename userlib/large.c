@@ -9,11 +9,11 @@
  * finds it FREE, however close they are.
  */
 #include <sys/mman.h>
+#include "empty.h"
 #include "large.h"
 #include "mcache.h"
 #include "options.h"
 #include "profile.h"
-#include "sweep.h"
 
 static uintptr_t guard_of(const struct ghu_mspan *s)
 {
@@ -117,11 +117,9 @@ void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 		s = find_kept(npages);
 	if (s)
 		return reuse(s, needzero);
-	ghu_sweep_deduct_credit(npages);
 	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0);
 	if (!s)
 		return NULL;
-	ghu_sweep_allocated(npages);
 	ghu_mcache_count_large(1, npages);
 	*needzero = s->needzero;
 	if (ghu_options.guard)
@@ -143,6 +141,16 @@ bool ghu_large_free(struct ghu_mspan *s, uint8_t state)
 	return true;
 }
 
+/* Objects from here on: copying one takes longer than to give back what is kept. */
+#define WORTH_PAGES	32u
+
+/* Whether more is free behind the object now. */
+static bool make_way(const struct ghu_mspan *s)
+{
+	return ghu_empty_drop(s->base + (s->npages << GHU_PAGE_SHIFT)) ||
+	       (s->npages >= WORTH_PAGES && ghu_empty_flush());
+}
+
 bool ghu_large_resize(struct ghu_mspan *s, size_t size)
 {
 	size_t npages = ghu_pages_for(size);
@@ -150,9 +158,10 @@ bool ghu_large_resize(struct ghu_mspan *s, size_t size)
 
 	if (npages == s->npages)
 		return true;
-	if (ghu_span_resize(s->base, s->npages, npages, &needzero))
-		return false;
-	ghu_count(&ghu_pages_inuse, npages - s->npages);
+	while (ghu_span_resize(s->base, s->npages, npages, &needzero))
+		if (!make_way(s))
+			return false;
+	ghu_mspan_count_pages(npages - s->npages);
 	if (npages > s->npages)
 		ghu_mcache_count_large(0, npages - s->npages);
 	__atomic_store_n(&s->npages, npages, __ATOMIC_RELAXED);

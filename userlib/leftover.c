@@ -13,6 +13,7 @@
  * whose threads do not end nothing is.
  */
 #include "backend.h"
+#include "empty.h"
 #include "leftover.h"
 
 /* What a thread pays for, and by how much at least pages in use must fall. */
@@ -51,6 +52,7 @@ ghu_noinline void ghu_leftover_release(void)
 	paid = __atomic_exchange_n(&paid_pages, 0, __ATOMIC_RELAXED);
 	if (!paid)
 		return;
+	ghu_empty_flush();
 	released = ghu_backend_scavenge(paid << GHU_PAGE_SHIFT) >> GHU_PAGE_SHIFT;
 	if (released < paid) {
 		__atomic_fetch_add(&paid_pages, paid - released, __ATOMIC_RELAXED);

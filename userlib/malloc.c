@@ -26,6 +26,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "checked.h"
+#include "empty.h"
 #include "guarded.h"
 #include "large.h"
 #include "mcache.h"
@@ -517,5 +518,6 @@ ghu_export int malloc_trim(size_t pad)
 	ghu_mcache_flush();
 	ghu_sweep_start();
 	ghu_sweep_finish();
+	ghu_empty_flush();
 	return ghu_backend_scavenge(SIZE_MAX) > 0;
 }

@@ -34,7 +34,6 @@
  */
 #include "mcache.h"
 #include "mcentral.h"
-#include "sweep.h"
 
 /* Spans of the ring that are swept before the heap grows. */
 #define LOOKS	4u
@@ -150,7 +149,6 @@ struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *o
 
 	if (s)
 		return s;
-	ghu_sweep_deduct_credit(c->npages);
 	s = ghu_mspan_create(sizeclass, c->npages, 0);
 	if (s) {
 		s->owner = owner;

@@ -17,6 +17,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include "empty.h"
 #include "leftover.h"
 #include "mspan.h"
 #include "options.h"
@@ -251,7 +252,14 @@ static void put_run(unsigned int sizeclass, uintptr_t addr, size_t npages)
 		ghu_span_free(addr, npages);
 }
 
-struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align)
+void ghu_mspan_count_pages(size_t npages)
+{
+	ghu_lock(&ghu_mspan_lock);
+	__atomic_store_n(&ghu_pages_inuse, ghu_pages_inuse + npages, __ATOMIC_RELAXED);
+	ghu_unlock(&ghu_mspan_lock);
+}
+
+static struct ghu_mspan *create(unsigned int sizeclass, size_t npages, size_t align)
 {
 	unsigned int nwindows = sizeclass ? ghu_classes[sizeclass].nwindows : 1;
 	struct ghu_mspan *s = record_alloc(nwindows);
@@ -266,7 +274,7 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
 	init_span(s, sizeclass, &run);
 	ghu_pagemap_set(run.addr, sizeclass ? npages : 1, s);
 	if (sizeclass != GHU_ZERO_CLASS)
-		ghu_count(&ghu_pages_inuse, npages);
+		ghu_mspan_count_pages(npages);
 	return s;
 
 free_span:
@@ -276,7 +284,47 @@ free_record:
 	return NULL;
 }
 
+/* It was made by create(); as new, but that its objects were used. */
+static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
+{
+	struct ghu_mspan *s = ghu_empty_get(sizeclass, npages);
+
+	if (!s)
+		return NULL;
+	s->window = (uint8_t)(ghu_classes[sizeclass].nwindows - 1);
+	s->fresh = 0;
+	s->needzero = true;
+	s->divmul = ghu_classes[sizeclass].divmul;
+	return s;
+}
+
+struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align)
+{
+	struct ghu_mspan *s = align ? NULL : reuse(sizeclass, npages);
+
+	if (s)
+		return s;
+	ghu_empty_give_back(npages);
+	ghu_sweep_deduct_credit(npages);
+	s = create(sizeclass, npages, align);
+	if (ghu_unlikely(!s) && ghu_empty_flush())
+		s = create(sizeclass, npages, align);
+	if (s && !sizeclass)
+		ghu_sweep_allocated(npages);
+	return s;
+}
+
 void ghu_mspan_destroy(struct ghu_mspan *s)
+{
+	if (!ghu_empty_put(s)) {
+		if (ghu_mspan_class(s) != GHU_ZERO_CLASS)
+			ghu_mspan_count_pages(-s->npages);
+		ghu_mspan_release(s);
+	}
+	ghu_leftover_check();
+}
+
+void ghu_mspan_release(struct ghu_mspan *s)
 {
 	unsigned int sizeclass = ghu_mspan_class(s);
 	uintptr_t base = s->base;
@@ -284,10 +332,7 @@ void ghu_mspan_destroy(struct ghu_mspan *s)
 
 	ghu_pagemap_set(base, sizeclass ? npages : 1, &ghu_mspan_gone);
 	record_free(s);
-	if (sizeclass != GHU_ZERO_CLASS)
-		ghu_count(&ghu_pages_inuse, -npages);
 	put_run(sizeclass, base, npages);
-	ghu_leftover_check();
 }
 
 /* ---- state bytes ---- */

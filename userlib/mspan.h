@@ -18,7 +18,7 @@
  *   OWNED    in a thread's cache, which alone allocates from it.
  *   SHARED   in the class's ring of spans that no thread owns.
  *   LARGE    one object, and no list.
- *   DEAD     no span: the record is free, or being made.
+ *   DEAD     no span: the record is free, or being made; or it is empty and kept (empty.c).
  */
 #ifndef GHU_MSPAN_H
 #define GHU_MSPAN_H
@@ -86,22 +86,32 @@ struct ghu_mspan {
 
 _Static_assert(sizeof(struct ghu_mspan) == 64, "state bytes begin in the middle of a cache line");
 
+/* The owner of an empty span that is kept; see empty.c.  It is DEAD. */
+#define GHU_OWNER_IS_EMPTY	((struct ghu_mcache *)1)
+
 #pragma GCC visibility push(hidden)
 
 /* What the page map says of pages that went back to the page heap. */
 extern struct ghu_mspan ghu_mspan_gone;
-/* Pages of all spans in use. */
-extern size_t ghu_pages_inuse;
-/* Records, and the list of all of them.  Taken before a class's lock. */
+/* Records, the list of all of them, and what empty.c keeps.  Taken before a class's lock. */
 extern struct ghu_lock ghu_mspan_lock;
+/* Pages of all spans in use; written under it. */
+extern size_t ghu_pages_inuse;
 
 /*
  * A span from the page heap, in the page map; sizeclass 0: for one large object.
  * The caller makes it OWNED, or LARGE with state LIVE.  NULL: no memory.
  */
 struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align);
-/* Gives it back.  The caller made it DEAD, and nobody else knows it. */
+/*
+ * Gives it back, or keeps it for the next one of its kind (empty.c).  The caller made it
+ * DEAD, all its objects are FREE, and nobody else knows it.
+ */
 void ghu_mspan_destroy(struct ghu_mspan *s);
+/* The first of these, for empty.c; that it is not in use was counted. */
+void ghu_mspan_release(struct ghu_mspan *s);
+/* So many more pages are in use, or fewer. */
+void ghu_mspan_count_pages(size_t npages);
 /*
  * All records in turn, from { 0 } on; NULL after the last.  ghu_mspan_lock must be held.
  * A round may be interrupted: records that come or go meanwhile may be missed.
@@ -152,6 +162,12 @@ static inline unsigned int ghu_mspan_class(const struct ghu_mspan *s)
 static inline uint8_t ghu_mspan_where(const struct ghu_mspan *s)
 {
 	return __atomic_load_n(&s->where, __ATOMIC_ACQUIRE);
+}
+
+static inline bool ghu_mspan_is_kept(const struct ghu_mspan *s)
+{
+	return ghu_mspan_where(s) == GHU_SPAN_IS_DEAD &&
+	       __atomic_load_n(&s->owner, __ATOMIC_RELAXED) == GHU_OWNER_IS_EMPTY;
 }
 
 /*

@@ -61,7 +61,7 @@ struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr)
 {
 	struct ghu_mspan *s = ghu_pagemap_get(addr);
 
-	return s == &ghu_mspan_gone ? NULL : s;
+	return !s || s == &ghu_mspan_gone || ghu_mspan_is_kept(s) ? NULL : s;
 }
 
 size_t ghu_pagemap_bytes(void)

@@ -58,8 +58,7 @@ int ghu_pagemap_prepare(uintptr_t addr, size_t npages);
 /* Writes npages entries from addr's page on, for which leaves were prepared. */
 void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s);
 /*
- * The span in use that holds addr (of a large one: its first page), or NULL.  For
- * whoever must know which runs of an arena are in use; base and npages tell the run.
+ * The span in use that holds addr (of a large one: its first page), or NULL.
  */
 struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr);
 

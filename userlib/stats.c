@@ -21,6 +21,7 @@
  * bytes; in bytes, one that realloc() makes longer counts as allocated with what
  * it grew by.
  */
+#include "empty.h"
 #include "mcache.h"
 #include "mspan.h"
 #include "pagemap.h"
@@ -110,7 +111,7 @@ void ghu_stats_collect(struct ghu_stats *st)
 	struct ghu_taken taken;
 
 	*st = (struct ghu_stats){ .large_allocated = 0 };
-	st->cached_bytes = ghu_backend_stats(&st->heap);
+	st->cached_bytes = ghu_empty_bytes() + ghu_backend_stats(&st->heap);
 	ghu_mcache_sum_taken(&taken);
 	while (count_some(st, &it))
 		;

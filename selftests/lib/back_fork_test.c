@@ -5,6 +5,7 @@
  * go on allocating.  The same on both backends; on the device the children free
  * what they inherited into a page heap of their own, and open a new one.
  */
+#include <goheap.h>
 #include <pthread.h>
 #include <sched.h>
 #include <sys/syscall.h>
@@ -125,7 +126,7 @@ static int child_life(int parts)
 	if (parts > 1) {
 		free_all();
 		T_SUB(make_all());
-		ghu_backend_scavenge(SIZE_MAX);
+		goheap_scavenge(SIZE_MAX);
 	}
 	return check_all();
 }
@@ -177,7 +178,7 @@ static int parent_scavenges(void)
 		T_SUB(make_idle());
 		T(start(child_life, 0) > 0);
 		for (int k = 0; k < 5; k++)
-			ghu_backend_scavenge(SIZE_MAX);
+			goheap_scavenge(SIZE_MAX);
 		if (i % 10 == 9)
 			T_SUB(reap(10));
 	}
@@ -191,7 +192,7 @@ static int parent_frees(void)
 	for (int i = 0; i < 4; i++) {
 		T(start(child_life, 1) > 0);
 		free_all();
-		ghu_backend_scavenge(SIZE_MAX);
+		goheap_scavenge(SIZE_MAX);
 		T_SUB(make_all());
 	}
 	T_SUB(reap(4));
@@ -230,7 +231,7 @@ static int parent_releases(void)
 	before = t_rss();
 	for (int i = 0; i < BLOCKS; i++)
 		free(blocks[i]);
-	ghu_backend_scavenge(SIZE_MAX);
+	goheap_scavenge(SIZE_MAX);
 	after = t_rss();
 	printf("# RSS of the parent %zu MiB, then %zu MiB\n", before >> 20, after >> 20);
 	T(after + ((size_t)(BLOCKS - 4) << 20) < before);
@@ -358,7 +359,7 @@ static void *hammer(void *arg)
 		ghu_span_free(a.addr, a.npages);
 		ghu_span_free(b.addr, b.npages);
 		if (n % 64 == 0)
-			ghu_backend_scavenge(SIZE_MAX);
+			goheap_scavenge(SIZE_MAX);
 	}
 	return NULL;
 }
@@ -374,7 +375,7 @@ static int short_life(int arg)
 		free(objects[i].p);
 		T_SUB(make(&objects[i]));
 	}
-	ghu_backend_scavenge(arg ? SIZE_MAX : 0);
+	goheap_scavenge(arg ? SIZE_MAX : 0);
 	return T_PASS;
 }
 
@@ -471,7 +472,7 @@ static int raw_child(int parts)
 			_exit(ret);
 		}
 		T(pid > 0);
-		ghu_backend_scavenge(SIZE_MAX);
+		goheap_scavenge(SIZE_MAX);
 		T_SUB(churn(200));
 		T_EQ(t_wait(pid), 0);
 	}

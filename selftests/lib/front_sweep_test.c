@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <goheap.h>
 #include <sched.h>
+#include "../../userlib/empty.h"
 #include "../../userlib/mcache.h"
 #include "../../userlib/mcentral.h"
 #include "../../userlib/sweep.h"
@@ -74,6 +75,7 @@ static int test_watch(void)
 	}
 	vfree(objects[PER - 1]);
 	T(!span_of(objects[0]));
+	ghu_empty_flush();
 	T(ghu_pagemap_get((uintptr_t)objects[0]) == &ghu_mspan_gone);
 
 	/* And falling ones hand it on once, to the other end. */

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0
+/*
+ * Empty spans that are kept whole: that they are found again, without the heap's help; that
+ * the heap does not grow for them; that nothing of it is seen by who asks what is in use,
+ * frees twice, grows an object over one, or trims; and that they go back when nobody needs
+ * them for a while.
+ */
+#include <goheap.h>
+#include <malloc.h>
+#include <pthread.h>
+#include <unistd.h>
+#include "../../userlib/empty.h"
+#include "../../userlib/large.h"
+#include "../../userlib/pagemap.h"
+#include "back_test.h"
+
+static void *(*volatile vmalloc)(size_t) = malloc;
+static void (*volatile vfree)(void *) = free;
+
+#define N	100
+#define LONG	((size_t)1 << 20)
+#define BUSY	20	/* more than a thread keeps */
+
+static char *p[N];
+
+static struct ghu_mspan *record_of(const void *addr)
+{
+	return ghu_pagemap_get((uintptr_t)addr);
+}
+
+/* Of the kernel's heaps nothing is kept. */
+static bool keeps(void)
+{
+	return !strcmp(goheap_backend(), "embedded");
+}
+
+static void alloc_all(size_t size)
+{
+	for (int i = 0; i < N; i++)
+		p[i] = vmalloc(size);
+}
+
+static void free_all(void)
+{
+	for (int i = 0; i < N; i++)
+		vfree(p[i]);
+}
+
+static size_t heap_sys(void)
+{
+	struct goheap_memstats st;
+
+	goheap_memstats(&st, sizeof(st));
+	return st.heap_sys;
+}
+
+static int test_reuse(void)
+{
+	static char *was[N];
+	size_t before, found = 0;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	before = goheap_inuse_bytes();
+	alloc_all(LONG);
+	memcpy(was, p, sizeof(p));
+	T(goheap_inuse_bytes() >= before + N * LONG);
+	free_all();
+	T(goheap_inuse_bytes() <= before + (256 << 10));
+	T(ghu_empty_bytes() >= (N - 1) * LONG);
+	T(ghu_mspan_is_kept(record_of(p[0])));
+	T(!ghu_pagemap_lookup((uintptr_t)p[0]));
+	alloc_all(LONG);
+	for (int i = 0; i < N; i++)
+		for (int k = 0; k < N; k++)
+			found += p[i] == was[k];
+	T_EQ(found, N);
+	T_EQ(ghu_empty_bytes(), 0);
+	free_all();
+	return T_PASS;
+}
+
+/* What is freed serves for other lengths, too: longer ones, and objects of classes. */
+static int test_no_growth(void)
+{
+	void **first = NULL, **next;
+	size_t before;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	alloc_all(LONG);
+	before = heap_sys();
+	free_all();
+	for (int i = 0; i < N / 3; i++)
+		p[i] = vmalloc(3 * LONG - 100000);
+	T(heap_sys() <= before + before / 8 + (2 << 20));
+	for (int i = 0; i < N / 3; i++)
+		vfree(p[i]);
+	/* As many bytes, a page each. */
+	for (size_t i = 0; i < N * LONG / 8192; i++) {
+		next = vmalloc(8000);
+		*next = first;
+		first = next;
+	}
+	T(heap_sys() <= before + before / 4 + (2 << 20));
+	for (; first; first = next) {
+		next = *first;
+		vfree(first);
+	}
+	return T_PASS;
+}
+
+static void free_long_twice(void)
+{
+	char *q = vmalloc(LONG);
+
+	vfree(q);
+	vfree(q);
+}
+
+static void grow_freed(void)
+{
+	char *q = vmalloc(LONG);
+
+	vfree(q);
+	q = realloc(q, 2 * LONG);
+	_exit(!q);
+}
+
+static int test_freed(void)
+{
+	char text[4096];
+
+	T_EQ(t_stderr(free_long_twice, text, sizeof(text)), 256 + SIGABRT);
+	T(strstr(text, "free: double free"));
+	T_EQ(t_stderr(grow_freed, text, sizeof(text)), 256 + SIGABRT);
+	T(strstr(text, "realloc: freed pointer"));
+	return T_PASS;
+}
+
+/* What lies behind an object and is kept does not keep it from growing. */
+static int test_growing(void)
+{
+	char *q;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	alloc_all(LONG);
+	for (int i = 0; i < N; i++)
+		for (int k = 0; k < N; k++)
+			if (p[k] == p[i] + LONG) {
+				vfree(p[k]);
+				T(ghu_mspan_is_kept(record_of(p[k])));
+				p[k] = NULL;
+				q = realloc(p[i], 2 * LONG);
+				T(q == p[i]);
+				free_all();
+				return T_PASS;
+			}
+	T(!"two objects lie side by side");
+	return T_PASS;
+}
+
+static int test_trim(void)
+{
+	size_t before;
+
+	alloc_all(LONG);
+	for (int i = 0; i < N; i++)
+		memset(p[i], 1, LONG);
+	before = t_rss();
+	free_all();
+	malloc_trim(0);
+	T_EQ(ghu_empty_bytes(), 0);
+	T(t_rss() + N * LONG * 9 / 10 < before);
+	for (int i = 0; i < N; i++) {
+		p[i] = calloc(1, LONG);
+		for (size_t k = 0; k < LONG; k += 512)
+			T(!p[i][k]);
+	}
+	free_all();
+	return T_PASS;
+}
+
+/*
+ * With the limit at 20 ms, what nobody takes goes back while the program goes on with a
+ * few others of the same length, and those stay.
+ */
+static int test_age(void)
+{
+	size_t kept;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_option_set("scavenge", "1");
+	alloc_all(LONG);
+	free_all();
+	for (int i = 0; i < 3000 && ghu_empty_bytes() > 2 * BUSY * LONG; i++) {
+		for (int k = 0; k < BUSY; k++)
+			p[k] = vmalloc(LONG);
+		for (int k = 0; k < BUSY; k++)
+			vfree(p[k]);
+		usleep(100);
+	}
+	kept = ghu_empty_bytes();
+	goheap_option_set("scavenge", "0");
+	printf("# %zu bytes are kept\n", kept);
+	T(kept <= 2 * BUSY * LONG);
+	return T_PASS;
+}
+
+static void *exchange(void *arg)
+{
+	char **mine = calloc(64, sizeof(*mine));
+
+	for (int i = 0; i < 40000; i++) {
+		unsigned int k = (unsigned int)(i * 7919u + (uintptr_t)arg * 31) % 64;
+		size_t size = (size_t)(1 + (i * 31u + k) % 40) << 13;
+
+		if (mine[k] && mine[k][0] != (char)(uintptr_t)arg)
+			return (void *)"changed";
+		vfree(mine[k]);
+		mine[k] = vmalloc(size);
+		mine[k][0] = mine[k][size - 1] = (char)(uintptr_t)arg;
+	}
+	for (int k = 0; k < 64; k++)
+		vfree(mine[k]);
+	vfree(mine);
+	return NULL;
+}
+
+static int test_threads(void)
+{
+	pthread_t t[4];
+	void *ret;
+
+	for (uintptr_t i = 0; i < 4; i++)
+		T(!pthread_create(&t[i], NULL, exchange, (void *)(i + 1)));
+	for (int i = 0; i < 4; i++) {
+		pthread_join(t[i], &ret);
+		T(!ret);
+	}
+	return T_PASS;
+}
+
+static const struct t_case cases[] = {
+	{ "spans are found again", test_reuse },
+	{ "the heap does not grow for them", test_no_growth },
+	{ "a second free, and realloc, of what is kept", test_freed },
+	{ "an object grows over one", test_growing },
+	{ "trim", test_trim },
+	{ "what nobody needs goes back", test_age },
+	{ "threads", test_threads },
+};
+
+int main(int argc, char **argv)
+{
+	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
+}
