@@ -176,6 +176,23 @@ struct ghu_mspan *ghu_empty_get(unsigned int sizeclass, size_t npages)
 	return s;
 }
 
+unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,
+				struct ghu_mspan **spans, unsigned int nr)
+{
+	struct list *l = list_of(sizeclass, npages);
+	unsigned int n = 0;
+	bool due;
+
+	if (!__atomic_load_n(&l->first, __ATOMIC_RELAXED))
+		return 0;
+	ghu_lock(&ghu_mspan_lock);
+	due = tick();
+	while (n < nr && (spans[n] = get_locked(l, npages)))
+		n++;
+	unlock(due);
+	return n;
+}
+
 static inline bool may_keep(const struct ghu_mspan *s)
 {
 	return ghu_likely(ghu_mspan_class(s) != GHU_ZERO_CLASS && s->npages <= MAX_PAGES &&
@@ -201,6 +218,19 @@ bool ghu_empty_put(struct ghu_mspan *s)
 	put_locked(s);
 	unlock(due);
 	return true;
+}
+
+unsigned int ghu_empty_put_some(struct ghu_mspan **spans, unsigned int nr)
+{
+	unsigned int n;
+	bool due;
+
+	ghu_lock(&ghu_mspan_lock);
+	due = tick();
+	for (n = 0; n < nr && may_keep(spans[n]); n++)
+		put_locked(spans[n]);
+	unlock(due);
+	return n;
 }
 
 /* ---- back to the heap ---- */

@@ -14,8 +14,13 @@
 
 /* An empty span of that kind, DEAD, all its objects FREE; NULL: none is kept. */
 struct ghu_mspan *ghu_empty_get(unsigned int sizeclass, size_t npages);
+/* Up to nr of them.  How many. */
+unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,
+				struct ghu_mspan **spans, unsigned int nr);
 /* Keeps such a span.  False: not this one. */
 bool ghu_empty_put(struct ghu_mspan *s);
+/* Several.  How many, the first ones; the next one is none to be kept. */
+unsigned int ghu_empty_put_some(struct ghu_mspan **spans, unsigned int nr);
 /* The heap is about to get so many pages: gives some of what is kept back before. */
 void ghu_empty_give_back(size_t npages);
 /* Gives back the one that begins at addr.  False: none does. */

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * A large object is a span of the page heap of its own, class 0, with one state
- * byte.  A thread keeps the last few that it freed, if they are short, as they are;
- * others go back, and the backend keeps short runs.  So do all while allocations are
- * sampled, as small ones do (recent.h).
+ * A large object is a span of the page heap of its own, mostly of class 0, with one state
+ * byte.  A thread keeps the last few that it freed, if they are short, as they are, and
+ * takes several at a time from among the empty spans (empty.c), where it puts several when
+ * there are too many: the lock there is met by one in so many.  While allocations are
+ * sampled nothing is kept by threads, as of small ones (recent.h).
  *
  * Freeing exchanges the state byte, so that of two frees of the same object one
  * finds it FREE, however close they are.
@@ -14,6 +15,7 @@
 #include "mcache.h"
 #include "options.h"
 #include "profile.h"
+#include "sweep.h"
 
 static uintptr_t guard_of(const struct ghu_mspan *s)
 {
@@ -29,94 +31,168 @@ static void set_guard(struct ghu_mspan *s)
 
 /* ---- what a thread keeps ---- */
 
-/* Pages that one thread may keep, and several together. */
-#define KEEP_PAGES	16u
-#define KEEP_PAGES_ALL	64u
+/* Pages that one thread may keep, and all together. */
+#define KEEP_PAGES	32u
+#define KEEP_PAGES_ALL	128u
 
-static size_t kept_pages;	/* by all threads */
+/*
+ * The only thread there is may keep so many more, after it was seen to take as many longer
+ * ones that lay among the empty spans: what it freed once and never wants again goes there.
+ */
+#define KEEP_PAGES_LONG	512u
+#define LONG_TAKEN	32u
+
+static size_t granted_pages;	/* to all threads */
 
 static void put_back(struct ghu_mspan *s)
 {
 	__atomic_store_n(ghu_states(s), GHU_OBJ_FREE, __ATOMIC_RELAXED);
 	__atomic_store_n(&s->where, GHU_SPAN_IS_DEAD, __ATOMIC_RELEASE);
-	ghu_mspan_destroy(s);
 }
 
-/* Takes the span number i out; those after it move up. */
-static struct ghu_mspan *unkeep(struct ghu_mcache *mc, unsigned int i)
+/* All go where other threads find them, the last one first. */
+static void unkeep_all(struct ghu_mcache *mc)
 {
-	struct ghu_mspan *s = mc->kept[i];
+	unsigned int nr = mc->nr_kept, n;
 
-	for (mc->nr_kept--; i < mc->nr_kept; i++)
-		mc->kept[i] = mc->kept[i + 1];
-	mc->kept_pages -= s->npages;
-	ghu_count(&kept_pages, -s->npages);
-	return s;
+	for (n = 0; n < nr; n++) {
+		mc->keep_room += mc->kept[n]->npages;
+		put_back(mc->kept[n]);
+	}
+	mc->nr_kept = 0;
+	for (n = ghu_empty_put_some(mc->kept, nr); n < nr; n++)
+		ghu_mspan_destroy(mc->kept[n]);
 }
 
 void ghu_large_flush(struct ghu_mcache *mc)
 {
-	while (mc->nr_kept)
-		put_back(unkeep(mc, 0));
+	unkeep_all(mc);
+	if (mc->keep_pages)
+		ghu_count(&granted_pages, -mc->keep_pages);
+	mc->keep_pages = mc->keep_room = 0;
+	mc->nr_long = 0;
 }
 
-static bool may_keep(void)
+/* Whether the thread may keep some, from now on. */
+static bool grant(struct ghu_mcache *mc)
 {
-	return ghu_likely(!(ghu_profile_rate() | ghu_options.sample));
-}
-
-/* Those that lay longest make room.  False: it is too long, or there is no cache. */
-static bool keep(struct ghu_mspan *s)
-{
-	struct ghu_mcache *mc = ghu_mcache;
-
-	if (s->npages > KEEP_PAGES || !may_keep() || !ghu_mcache_is_own(mc))
+	if (mc->keep_pages)
+		return true;
+	if (__atomic_load_n(&granted_pages, __ATOMIC_RELAXED) + KEEP_PAGES > KEEP_PAGES_ALL)
 		return false;
-	while (mc->nr_kept == GHU_MAX_KEPT ||
-	       (mc->nr_kept && mc->kept_pages + s->npages > KEEP_PAGES))
-		put_back(unkeep(mc, 0));
-	if (__atomic_load_n(&kept_pages, __ATOMIC_RELAXED) + s->npages > KEEP_PAGES_ALL)
-		return false;
-	__atomic_store_n(ghu_states(s), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
-	mc->kept[mc->nr_kept++] = s;
-	mc->kept_pages += s->npages;
-	ghu_count(&kept_pages, s->npages);
+	ghu_count(&granted_pages, KEEP_PAGES);
+	mc->keep_pages = mc->keep_room = KEEP_PAGES;
 	return true;
 }
 
-/* The one that was freed last of those as long. */
-static struct ghu_mspan *find_kept(size_t npages)
+static void grant_long(struct ghu_mcache *mc)
 {
-	struct ghu_mcache *mc = ghu_mcache;
+	if (ghu_is_alone() && ++mc->nr_long == LONG_TAKEN && grant(mc)) {
+		mc->keep_pages += KEEP_PAGES_LONG;
+		mc->keep_room += KEEP_PAGES_LONG;
+		ghu_count(&granted_pages, KEEP_PAGES_LONG);
+	}
+}
 
-	if (!may_keep())
-		return NULL;
-	for (unsigned int i = mc->nr_kept; i-- > 0; )
-		if (mc->kept[i]->npages == npages)
-			return unkeep(mc, i);
+static bool has_cache(void)
+{
+	return ghu_mcache_is_own(ghu_mcache) || ghu_mcache_attach();
+}
+
+/* One that is KEPT.  False: it is too long, or there is no cache, or too many have one. */
+static bool keep(struct ghu_mspan *s)
+{
+	struct ghu_mcache *mc;
+
+	if (!ghu_large_may_keep() || !has_cache())
+		return false;
+	mc = ghu_mcache;
+	if (ghu_unlikely(mc->keep_pages > KEEP_PAGES && !ghu_is_alone()))
+		ghu_large_flush(mc);
+	if (!grant(mc) || s->npages > mc->keep_pages)
+		return false;
+	if (mc->nr_kept == GHU_MAX_KEPT || mc->keep_room < s->npages)
+		unkeep_all(mc);
+	ghu_large_push(mc, s);
+	return true;
+}
+
+/* The one that was freed last of those. */
+static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size_t npages)
+{
+	struct ghu_mspan *s;
+
+	for (unsigned int i = mc->nr_kept; i-- > 0; ) {
+		s = mc->kept[i];
+		if (!ghu_large_is(s, sizeclass, npages))
+			continue;
+		for (mc->nr_kept--; i < mc->nr_kept; i++)
+			mc->kept[i] = mc->kept[i + 1];
+		mc->keep_room += npages;
+		return s;
+	}
 	return NULL;
 }
 
 /* ---- allocating and freeing ---- */
 
-static void *reuse(struct ghu_mspan *s, bool *needzero)
+/* An empty span, that it found or made, becomes one; the object is not LIVE yet. */
+static void make_large(struct ghu_mspan *s)
 {
-	ghu_mcache_count_large(1, s->npages);
-	*needzero = true;
-	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
-	return (void *)s->base;
+	s->divmul = 0;
+	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELEASE);
+}
+
+/* Some are kept, as many as there is room for; the first one is not. */
+static struct ghu_mspan *get_some(struct ghu_mcache *mc, size_t sizeclass, size_t npages)
+{
+	struct ghu_mspan *spans[GHU_MAX_KEPT];
+	unsigned int nr = (unsigned int)(mc->keep_room / npages);
+
+	nr = nr < GHU_MAX_KEPT ? nr : GHU_MAX_KEPT;
+	nr = ghu_empty_get_some((unsigned int)sizeclass, npages, spans, nr);
+	for (unsigned int i = nr; i-- > 1; ) {
+		make_large(spans[i]);
+		__atomic_store_n(ghu_states(spans[i]), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
+		ghu_large_push(mc, spans[i]);
+	}
+	return nr ? spans[0] : NULL;
+}
+
+void *ghu_large_find(size_t sizeclass, size_t npages)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+	struct ghu_mspan *s = NULL;
+
+	if (mc->nr_kept)
+		s = find_kept(mc, sizeclass, npages);
+	if (s)
+		return ghu_large_use(mc, s);
+	if (ghu_unlikely(!ghu_mcache_is_own(mc)))
+		return NULL;
+	if (!mc->nr_kept && npages <= KEEP_PAGES / 4 && grant(mc))
+		s = get_some(mc, sizeclass, npages);
+	else
+		s = ghu_empty_get((unsigned int)sizeclass, npages);
+	if (!s)
+		return NULL;
+	if (npages > KEEP_PAGES)
+		grant_long(mc);
+	make_large(s);
+	return ghu_large_use(mc, s);
 }
 
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 {
 	size_t npages = ghu_pages_for(size) + !!ghu_options.guard;
-	struct ghu_mspan *s = NULL;
+	struct ghu_mspan *s;
+	void *p = NULL;
 
-	if (npages <= KEEP_PAGES && align <= GHU_PAGE_SIZE &&
-	    (ghu_mcache_is_own(ghu_mcache) || ghu_mcache_attach()))
-		s = find_kept(npages);
-	if (s)
-		return reuse(s, needzero);
+	if (align <= GHU_PAGE_SIZE && ghu_large_may_keep() && has_cache())
+		p = ghu_large_find(0, npages);
+	*needzero = true;
+	if (p)
+		return p;
 	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0);
 	if (!s)
 		return NULL;
@@ -124,20 +200,62 @@ void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 	*needzero = s->needzero;
 	if (ghu_options.guard)
 		set_guard(s);
+	make_large(s);
 	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELEASE);
 	return (void *)s->base;
+}
+
+void *ghu_large_alloc_class(size_t sizeclass, bool *needzero)
+{
+	size_t npages = ghu_classes[sizeclass].npages;
+	struct ghu_mspan *s;
+	void *p;
+
+	*needzero = true;
+	if (!has_cache())
+		return NULL;
+	p = ghu_large_find(sizeclass, npages);
+	if (p)
+		return p;
+	s = ghu_mspan_create((unsigned int)sizeclass, npages, 0);
+	if (!s)
+		return NULL;
+	ghu_sweep_allocated(npages);
+	*needzero = s->needzero;
+	make_large(s);
+	return ghu_large_use(ghu_mcache, s);
+}
+
+/* One that is KEPT. */
+static void free_span(struct ghu_mspan *s)
+{
+	if (s->npages > KEEP_PAGES_LONG || !keep(s)) {
+		put_back(s);
+		ghu_mspan_destroy(s);
+	}
+}
+
+bool ghu_large_put(struct ghu_mspan *s)
+{
+	if (ghu_checked || ghu_is_guarded(s) || !ghu_replace8(ghu_states(s), GHU_OBJ_LIVE, GHU_OBJ_KEPT))
+		return false;
+	free_span(s);
+	return true;
 }
 
 bool ghu_large_free(struct ghu_mspan *s, uint8_t state)
 {
-	if (ghu_exchange8(ghu_states(s), GHU_OBJ_FREE) != state)
+	if (ghu_exchange8(ghu_states(s), GHU_OBJ_KEPT) != state)
 		return false;
 	/* For the same reason the object may be lost. */
 	if (s->guarded && ghu_mprotect(guard_of(s), GHU_PAGE_SIZE, PROT_READ | PROT_WRITE))
 		return true;
-	if (state != GHU_OBJ_LIVE || ghu_checked || !keep(s))
+	if (state == GHU_OBJ_LIVE && !ghu_checked) {
+		free_span(s);
+	} else {
 		put_back(s);
+		ghu_mspan_destroy(s);
+	}
 	return true;
 }
 

@@ -92,7 +92,7 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_sampled(size_t size, 
 	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
-static ghu_on_stack __attribute__((noinline)) void *malloc_reopen(size_t size, size_t sizeclass)
+static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_reopen(size_t size, size_t sizeclass)
 {
 	void *p = ghu_mcache_reopen(sizeclass);
 
@@ -100,7 +100,7 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_reopen(size_t size, s
 }
 
 /* The class's window is empty. */
-static ghu_on_stack __attribute__((noinline)) void *malloc_refill(size_t size,
+static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_refill(size_t size,
 								  struct ghu_mcache_class *c)
 {
 	return c->nr_recent ? ghu_recent_pop(c) : malloc_reopen(size, ghu_mcache_class_number(c));
@@ -113,12 +113,53 @@ static inline void *malloc_of_class(size_t size, struct ghu_mcache_class *c)
 	return ghu_window_take(&c->window);
 }
 
-static ghu_on_stack __attribute__((noinline)) void *malloc_medium(size_t size)
+static ghu_on_stack __attribute__((noinline)) void *malloc_large(size_t size)
 {
 	bool needzero;
 
-	if (ghu_unlikely(size > GHU_MAX_SMALL_SIZE))
-		return alloc_large(size, &needzero);
+	return alloc_large(size, &needzero);
+}
+
+/* Of the class there may be large ones, and NULL is an answer: then there is another way. */
+static ghu_on_stack __attribute__((noinline)) void *malloc_class_large(size_t size, size_t sizeclass)
+{
+	bool needzero;
+	void *p = NULL;
+
+	if (ghu_large_may_keep() && !ghu_checked_on())
+		p = ghu_large_alloc_class(sizeclass, &needzero);
+	return p ? p : malloc_of_class(size, &ghu_mcache->classes[sizeclass]);
+}
+
+/* The thread has not kept one, or not as the last; or the size overflows, and there are no pages. */
+static ghu_on_stack __attribute__((noinline)) void *malloc_long_slow(size_t size, size_t sizeclass,
+								     size_t npages)
+{
+	void *p = npages && ghu_large_may_keep() ? ghu_large_find(sizeclass, npages) : NULL;
+
+	if (ghu_likely(p))
+		return p;
+	return sizeclass ? malloc_class_large(size, sizeclass) : malloc_large(size);
+}
+
+static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_long(size_t size)
+{
+	size_t sizeclass = 0, npages = (size + GHU_PAGE_SIZE - 1) >> GHU_PAGE_SHIFT;
+	void *p;
+
+	if (size <= GHU_MAX_SMALL_SIZE) {
+		sizeclass = ghu_size_to_class(size);
+		if (!ghu_large_has_class(sizeclass))
+			return malloc_of_class(size, &ghu_mcache->classes[sizeclass]);
+	}
+	p = ghu_large_pop(sizeclass, npages);
+	return ghu_likely(p) ? p : malloc_long_slow(size, sizeclass, npages);
+}
+
+static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_medium(size_t size)
+{
+	if (ghu_unlikely(size > GHU_LARGE_MORE_THAN))
+		return malloc_long(size);
 	return malloc_of_class(size, &ghu_mcache->classes[ghu_size_to_class(size)]);
 }
 
@@ -314,7 +355,7 @@ static bool free_object(struct ghu_mspan *s, uint32_t index)
 		ghu_guarded_free(s);
 		return true;
 	}
-	if (!ghu_mspan_class(s))
+	if (ghu_mspan_where(s) == GHU_SPAN_IS_LARGE)
 		return ghu_large_free(s, GHU_OBJ_LIVE);
 	return state == GHU_OBJ_WATCH && ghu_mcentral_free_watched(s, index, GHU_OBJ_WATCH);
 }
@@ -336,9 +377,10 @@ static ghu_on_stack __attribute__((noinline)) void free_slow(uintptr_t addr)
 	ghu_mcache_trim();
 }
 
-static __attribute__((noinline)) void free_other(uintptr_t addr, struct ghu_mspan *s)
+static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, struct ghu_mspan *s)
 {
-	if (ghu_unlikely(!s || !ghu_mcache_free_shared(s, addr)))
+	if (ghu_unlikely(!s) || !(s->divmul ? ghu_mcache_free_shared(s, addr)
+					    : ghu_large_free_short(s, addr)))
 		free_slow(addr);
 }
 

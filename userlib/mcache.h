@@ -61,7 +61,9 @@ struct ghu_mcache {
 	/* Large objects that the thread freed, the last one last; see large.c. */
 	struct ghu_mspan *kept[GHU_MAX_KEPT];
 	unsigned int nr_kept;
-	size_t kept_pages;
+	size_t keep_room;	/* pages more that it may keep; 0 also if there was never any */
+	size_t keep_pages;	/* that it may keep in all */
+	unsigned int nr_long;	/* taken that were too long to be kept */
 	size_t owned_pages;
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int turns;	/* times that a full span met that there were too many */

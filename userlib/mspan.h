@@ -17,7 +17,7 @@
  *
  *   OWNED    in a thread's cache, which alone allocates from it.
  *   SHARED   in the class's ring of spans that no thread owns.
- *   LARGE    one object, and no list.
+ *   LARGE    one object, and no list; of class 0, or of a class with one object in a span.
  *   DEAD     no span: the record is free, or being made; or it is empty and kept (empty.c).
  */
 #ifndef GHU_MSPAN_H

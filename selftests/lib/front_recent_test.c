@@ -310,7 +310,7 @@ static bool is_kept(const void *p)
 static int test_large(void)
 {
 	struct goheap_memstats before, after;
-	char *p = vmalloc(LARGE), *other = vmalloc(2 * LARGE), *q;
+	char *p = vmalloc(LARGE), *other = vmalloc(3 * LARGE), *q;
 
 	goheap_memstats(&before, sizeof(before));
 	vfree(p);
@@ -332,7 +332,7 @@ static int test_large(void)
 	return T_PASS;
 }
 
-/* The last ones, and no more than 16 pages. */
+/* The last ones, and no more than 32 pages. */
 static int test_large_bounds(void)
 {
 	static char *p[12];
@@ -346,7 +346,7 @@ static int test_large_bounds(void)
 		T(is_kept(p[i]));
 		for (unsigned int k = 0; k <= i; k++)
 			pages += is_kept(p[k]) ? span_of(p[k])->npages : 0;
-		T(pages <= 16);
+		T(pages <= 32);
 	}
 	T(!is_kept(p[0]) && !is_kept(p[1]));
 	return T_PASS;
@@ -377,7 +377,8 @@ static int test_large_threads(void)
 	}
 	for (int i = 0; i < THREADS; i++)
 		nr += is_kept(p[i]);
-	T_EQ(nr, 4);		/* 64 pages */
+	/* 128 pages in all, of which the main thread may have a part. */
+	T(nr == 3 || nr == 4);
 	set_turn(-1);
 	for (int i = 0; i < THREADS; i++) {
 		pthread_join(t[i], NULL);
