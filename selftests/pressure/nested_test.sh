@@ -34,7 +34,7 @@ declare -A dir own pids heap anon_was scav_was
 
 grep -qw memory $root/cgroup.controllers || skip_all 'no memory controller'
 [ -e /dev/goheap ] || skip_all 'no /dev/goheap'
-trap 'kill -9 ${pids[*]} 2>/dev/null; rm -rf "$work"' EXIT
+trap 'clean_up ${pids[*]}' EXIT
 
 make_cgroups()
 {
