@@ -30,7 +30,7 @@ say	= $(if $(V),,@printf '  %-7s %s\n' '$(1)' '$(@:$(CURDIR)/%=%)')
 
 ##@ Build
 all: lib module				## the library and the module (default)
-lib:					## build/libgoheap.so, libgoheap.a, libgoheap_memcpy.so
+lib:					## build/libgoheap.so, libgoheap.a, libgoheap_memcpy.so, goheap
 module: goheap.ko			## goheap.ko, for the kernel in KDIR
 
 # ---- the module ----------------------------------------------------------
@@ -134,6 +134,30 @@ $(B)/libgoheap.a: $(LIB_OBJ)
 
 -include $(LIB_OBJ:.o=.d) $(V3_OBJ:.o=.d)
 
+# ---- the command ---------------------------------------------------------
+
+CLI_SRC	:= $(wildcard userlib/cli/*.c)
+CLI_OBJ	:= $(CLI_SRC:%.c=$(B)/obj/%.o)
+CLI_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
+	-Wno-missing-field-initializers -Wmissing-prototypes -Wstrict-prototypes \
+	-D_GNU_SOURCE -Iuserlib/include -Iuapi
+CLI_LIBS :=
+
+lib: $(B)/goheap
+
+# Before the rule for all of userlib, which is about what goes into the library.
+$(B)/obj/userlib/cli/%.o: userlib/cli/%.c Makefile
+	@$(TOOLS) need build
+	@mkdir -p $(@D)
+	$(call say,CC)
+	$(Q)$(CC) $(CFLAGS) $(CLI_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(B)/goheap: $(CLI_OBJ)
+	$(call say,LD)
+	$(Q)$(CC) $(CFLAGS) -Wl,-z,now -Wl,-z,relro -o $@ $(CLI_OBJ) $(CLI_LIBS)
+
+-include $(CLI_OBJ:.o=.d)
+
 # ---- the tests -----------------------------------------------------------
 
 GROUPS	:= $(notdir $(patsubst %/Makefile,%,$(wildcard selftests/*/Makefile)))
@@ -215,6 +239,7 @@ MODDIR	= $(DESTDIR)/lib/modules/$(KREL)/updates
 
 install: all				## into DESTDIR and PREFIX (/usr/local)
 	install -d $(LIBDIR) $(INCDIR)/linux $(MODDIR)
+	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(B)/goheap
 	install -m 755 $(B)/libgoheap.so.1 $(LIBDIR)
 	install -m 755 $(B)/libgoheap_memcpy.so.1 $(LIBDIR)
 	ln -sf libgoheap.so.1 $(LIBDIR)/libgoheap.so
@@ -233,6 +258,7 @@ uninstall:				## takes away what install put there
 	rm -f $(LIBDIR)/libgoheap.so.1 $(LIBDIR)/libgoheap.so $(LIBDIR)/libgoheap.a \
 		$(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1 \
 		$(LIBDIR)/libgoheap_memcpy.so.1 $(LIBDIR)/libgoheap_memcpy.so \
+		$(DESTDIR)$(PREFIX)/bin/goheap \
 		$(MANDIR)/libgoheap.3 $(MAN_LINKS:%=$(MANDIR)/%.3) \
 		$(INCDIR)/goheap.h $(INCDIR)/linux/goheap.h $(MODDIR)/goheap.ko
 	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
