@@ -225,44 +225,6 @@ bench-vm: deps				## the module's cost in instructions, and how it scales, in VM
 ##@ Set up
 deps:					## install the Debian packages that are missing
 	@$(TOOLS) install
-
-# A page for each function, by way of the one there is.
-MAN	:= userlib/man/libgoheap.3
-MAN_LINKS = $(shell sed -n 's/^\.Nm \(goheap_[a-z_]*\).*/\1/p' $(MAN) | sort -u)
-
-# What uname -r says on the kernel built against.
-KREL	= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' '$(KDIR)/include/generated/utsrelease.h')
-LIBDIR	= $(DESTDIR)$(PREFIX)/lib
-INCDIR	= $(DESTDIR)$(PREFIX)/include
-MANDIR	= $(DESTDIR)$(PREFIX)/share/man/man3
-MODDIR	= $(DESTDIR)/lib/modules/$(KREL)/updates
-
-install: all				## into DESTDIR and PREFIX (/usr/local)
-	install -d $(LIBDIR) $(INCDIR)/linux $(MODDIR)
-	install -D -m 755 -t $(DESTDIR)$(PREFIX)/bin $(B)/goheap
-	install -m 755 $(B)/libgoheap.so.1 $(LIBDIR)
-	install -m 755 $(B)/libgoheap_memcpy.so.1 $(LIBDIR)
-	ln -sf libgoheap.so.1 $(LIBDIR)/libgoheap.so
-	ln -sf libgoheap_memcpy.so.1 $(LIBDIR)/libgoheap_memcpy.so
-	install -m 644 $(B)/libgoheap.a $(LIBDIR)
-	if [ -e $(V3_LIB) ]; then \
-		install -D -m 755 $(V3_LIB) $(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1; fi
-	install -m 644 userlib/include/goheap.h $(INCDIR)
-	install -D -m 644 -t $(MANDIR) $(MAN)
-	for f in $(MAN_LINKS); do ln -sf libgoheap.3 $(MANDIR)/$$f.3; done
-	install -m 644 uapi/linux/goheap.h $(INCDIR)/linux
-	install -m 644 goheap.ko $(MODDIR)
-	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
-
-uninstall:				## takes away what install put there
-	rm -f $(LIBDIR)/libgoheap.so.1 $(LIBDIR)/libgoheap.so $(LIBDIR)/libgoheap.a \
-		$(LIBDIR)/glibc-hwcaps/x86-64-v3/libgoheap.so.1 \
-		$(LIBDIR)/libgoheap_memcpy.so.1 $(LIBDIR)/libgoheap_memcpy.so \
-		$(DESTDIR)$(PREFIX)/bin/goheap \
-		$(MANDIR)/libgoheap.3 $(MAN_LINKS:%=$(MANDIR)/%.3) \
-		$(INCDIR)/goheap.h $(INCDIR)/linux/goheap.h $(MODDIR)/goheap.ko
-	[ -n '$(DESTDIR)' ] || { ldconfig; depmod $(KREL); }
-
 clean:					## remove everything that was built
 	rm -rf $(B)
 	@[ ! -d '$(KDIR)' ] || $(MAKE) --no-print-directory -s -C '$(KDIR)' M=$(CURDIR) clean
@@ -270,10 +232,10 @@ clean:					## remove everything that was built
 help:					## this list
 	@awk 'BEGIN { FS = ":.*## *" } \
 		/^##@/ { printf "\n%s\n", substr($$0, 5); next } \
-		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+		/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile install.mk
 	@printf '\nVariables\n'
 	@printf '  %-19s %s\n' 'KDIR=' 'kernel to build against (now: $(KDIR))' \
-		'PREFIX= DESTDIR=' 'where to install' \
+		'PREFIX= DESTDIR=' 'where to install; LIBDIR= INCDIR= BINDIR= MANDIR= for parts' \
 		"CMD='...'" 'what make vm runs' \
 		'BENCH=' 'what bench runs: micro stress programs idle startup (all), or rows: lifo larson redis' \
 		'RUNS= WORK= IDLE=' 'runs of each (5), % of the usual work (100), s of idleness (10)' \
@@ -285,6 +247,8 @@ help:					## this list
 		'VM_ACCEL= VM_QEMU=' 'how it is emulated (tcg,thread=multi); more options of QEMU' \
 		'VM_KLOG=' 'file for a copy of its kernel log'
 
+include install.mk
+
 # A variable of the command line, handed to the scripts as it was typed.
 export VM_CMD = $(value CMD)
 unexport CMD
@@ -295,4 +259,4 @@ export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL VM_QEMU
 
 FORCE:
 .PHONY: all lib module selftests demo vm check check-native check-vm check-debug check-kernels fuzz torture \
-	bench bench-vm deps install uninstall clean help FORCE
+	bench bench-vm deps clean help FORCE
