@@ -25,6 +25,7 @@ struct cli_option {
 	bool *flag;
 	const char **value;
 	const char *help;
+	bool joins;		/* given again it is added, behind a comma */
 };
 
 /*

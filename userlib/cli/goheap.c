@@ -18,7 +18,11 @@
 struct cli cli = { .sysfs = "/sys" };
 
 static const struct cli_command *const commands[] = {
-	&cmd_list,	/* one a line, in the order in which they are listed */
+	&cmd_run,	/* one a line, in the order in which they are listed */
+	&cmd_list,
+	&cmd_stat,
+	&cmd_scavenge,
+	&cmd_limit,
 };
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
@@ -91,10 +95,16 @@ static void help(const struct cli_command *c)
 
 static void set_option(const struct cli_option *o)
 {
-	if (o->arg)
-		*o->value = optarg;
-	else
+	char *both;
+
+	if (!o->arg)
 		*o->flag = true;
+	else if (!o->joins || !*o->value)
+		*o->value = optarg;
+	else if (asprintf(&both, "%s,%s", *o->value, optarg) < 0)
+		cli_die("out of memory");
+	else
+		*o->value = both;
 }
 
 /* Index of the first operand. */

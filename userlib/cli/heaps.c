@@ -255,15 +255,7 @@ static size_t keep(struct heaps *all, uint64_t number, bool by_id)
 	return kept;
 }
 
-static void __attribute__((noreturn)) nobody(const struct heaps *all, const char *who)
-{
-	if (all->hidden)
-		cli_die("%s has no heap that you may read; %zu of others are hidden from you: ask as root",
-			who, all->hidden);
-	cli_die("%s has no heap: goheap list shows which there are", who);
-}
-
-void heaps_select(struct heaps *all, const char *who, unsigned int want)
+bool heaps_try_select(struct heaps *all, const char *who, unsigned int want)
 {
 	bool by_id = !strncmp(who, "id:", 3);
 	uint64_t number;
@@ -281,7 +273,26 @@ void heaps_select(struct heaps *all, const char *who, unsigned int want)
 			all->heap[nr++] = all->heap[i];
 	all->nr = nr;
 	if (!nr)
-		nobody(all, who);
+		heaps_free(all);
+	return nr;
+}
+
+void heaps_complain(const char *who)
+{
+	struct heaps all;
+
+	heaps_read(&all, HEAP_PID);
+	if (all.hidden)
+		cli_die("%s has no heap that you may read; %zu of others are hidden from you: ask as root",
+			who, all.hidden);
+	cli_die("%s has no heap of the kernel: goheap list shows which there are, goheap doctor what may be wrong",
+		who);
+}
+
+void heaps_select(struct heaps *all, const char *who, unsigned int want)
+{
+	if (!heaps_try_select(all, who, want))
+		heaps_complain(who);
 }
 
 int heap_write(const struct heap *heap, const char *file, const char *text)
@@ -294,7 +305,7 @@ int heap_write(const struct heap *heap, const char *file, const char *text)
 		snprintf(path, sizeof(path), "%u/%s", heap->id, file);
 	else
 		snprintf(path, sizeof(path), "%s", file);
-	fd = openat(base, path, O_WRONLY | O_CLOEXEC);
+	fd = openat(base, path, O_WRONLY | O_TRUNC | O_CLOEXEC);
 	if (fd < 0)
 		return -errno;
 	if (write(fd, text, strlen(text)) < 0)

@@ -83,6 +83,10 @@ void heaps_totals(uint64_t value[HV_NR_TOTALS], uint64_t *nr);
  */
 void heaps_select(struct heaps *all, const char *who, unsigned int want);
 
+/* The same in two parts: false if there are none; and the end of the program for that. */
+bool heaps_try_select(struct heaps *all, const char *who, unsigned int want);
+void heaps_complain(const char *who) __attribute__((noreturn));
+
 /* Writes text to a file of a heap, or of all where heap is NULL; 0 or -errno. */
 int heap_write(const struct heap *heap, const char *file, const char *text);
 
