@@ -114,4 +114,6 @@ static void __exit goheap_exit(void)
 module_init(goheap_init);
 module_exit(goheap_exit);
 MODULE_LICENSE("GPL");
+/* That of the library which comes with it, and of dkms.conf. */
+MODULE_VERSION("0.1");
 MODULE_DESCRIPTION("Page heaps for user space that give idle memory back under pressure");
