@@ -23,6 +23,7 @@ static const struct cli_command *const commands[] = {
 	&cmd_stat,
 	&cmd_scavenge,
 	&cmd_limit,
+	&cmd_doctor,
 };
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
