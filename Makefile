@@ -141,7 +141,11 @@ CLI_OBJ	:= $(CLI_SRC:%.c=$(B)/obj/%.o)
 CLI_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wno-missing-field-initializers -Wmissing-prototypes -Wstrict-prototypes \
 	-D_GNU_SOURCE -Iuserlib/include -Iuapi
-CLI_LIBS :=
+# Without the package libncurses-dev there is no goheap top, and it says so.
+NCURSES	:= $(shell $(CC) -E -include ncurses.h -x c /dev/null >/dev/null 2>&1 && \
+		echo -lncurses -ltinfo)
+CLI_CFLAGS += $(if $(NCURSES),-DGOHEAP_NCURSES)
+CLI_LIBS := $(NCURSES)
 
 lib: $(B)/goheap
 

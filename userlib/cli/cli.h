@@ -55,6 +55,7 @@ extern struct cli {
 	const char *sysfs;	/* instead of /sys: --sysfs, or GOHEAP_SYSFS */
 	bool json;
 	bool colour;		/* of stdout */
+	void (*leave_screen)(void);	/* before there is a message; NULL: nothing to leave */
 } cli;
 
 #define cli_printf(f, a)	__attribute__((format(printf, f, a)))

@@ -36,7 +36,7 @@ static void print_table(const struct heaps *all)
 	for (size_t i = 0; i < all->nr; i++) {
 		const struct heap *h = &all->heap[i];
 
-		printf("%6u %8d %-16s %8s %8s %8s\n", h->id, h->pid, *h->comm ? h->comm : "(ended)",
+		printf("%6u %8d %-16s %8s %8s %8s\n", h->id, h->pid, heap_name(h),
 		       cli_size(a, held(h)), limit_text(b, h->value[HV_LIMIT_SOFT]),
 		       limit_text(c, h->value[HV_LIMIT_HARD]));
 	}

@@ -18,7 +18,7 @@ static void print_table(const struct heaps *all)
 		const struct heap *h = &all->heap[i];
 
 		printf("%6u %8d %-16s %8s %8s %8s  0x%llx-0x%llx\n", h->id, h->pid,
-		       *h->comm ? h->comm : "(ended)", cli_size(a, h->value[HV_INUSE]),
+		       heap_name(h), cli_size(a, h->value[HV_INUSE]),
 		       cli_size(b, heap_resident_idle(h)), cli_size(c, h->value[HV_RELEASED]),
 		       (unsigned long long)h->arena_start, (unsigned long long)h->arena_end);
 	}

@@ -76,10 +76,10 @@ static void report(const struct heap *heap, const struct result *r)
 		json_text("error", explain(r->err));
 		json_close();
 	} else if (r->err) {
-		cli_warn("heap %u of process %d (%s): %s", heap->id, heap->pid, heap->comm,
+		cli_warn("heap %u of process %d (%s): %s", heap->id, heap->pid, heap_name(heap),
 			 explain(r->err));
 	} else {
-		printf("heap %u of process %d (%s): %s released\n", heap->id, heap->pid, heap->comm,
+		printf("heap %u of process %d (%s): %s released\n", heap->id, heap->pid, heap_name(heap),
 		       cli_size(buf, r->released));
 	}
 }

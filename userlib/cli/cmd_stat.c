@@ -62,7 +62,7 @@ static void print_table(const struct heaps *all)
 	for (size_t i = 0; i < all->nr; i++) {
 		const struct heap *h = &all->heap[i];
 
-		printf("%6u %8d %-16s", h->id, h->pid, *h->comm ? h->comm : "(ended)");
+		printf("%6u %8d %-16s", h->id, h->pid, heap_name(h));
 		print_row(h);
 		printf(" %8s\n", limit_text(buf, h->value[HV_LIMIT_SOFT]));
 	}
@@ -110,7 +110,7 @@ static void print_heap(const struct heap *h)
 	char buf[CLI_SIZE_MAX];
 
 	printf("%sheap %u of process %d (%s)%s, arena 0x%llx-0x%llx\n", cli_bold(), h->id, h->pid,
-	       *h->comm ? h->comm : "ended", cli_plain(), (unsigned long long)h->arena_start,
+	       heap_name(h), cli_plain(), (unsigned long long)h->arena_start,
 	       (unsigned long long)h->arena_end);
 	for (int i = 0; i < HV_NR; i++) {
 		uint64_t v = h->value[i];

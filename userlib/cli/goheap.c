@@ -21,6 +21,7 @@ static const struct cli_command *const commands[] = {
 	&cmd_run,	/* one a line, in the order in which they are listed */
 	&cmd_list,
 	&cmd_stat,
+	&cmd_top,
 	&cmd_scavenge,
 	&cmd_limit,
 	&cmd_doctor,

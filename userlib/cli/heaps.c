@@ -181,14 +181,18 @@ static int compare_ids(const void *a, const void *b)
 	return (x->id > y->id) - (x->id < y->id);
 }
 
-static void list_ids(struct heaps *all)
+void heaps_list(struct heaps *all)
 {
-	int fd = openat(base, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	int fd;
+	DIR *dir;
 	size_t room = 0;
 	struct dirent *e;
 	unsigned int id;
 
+	*all = (struct heaps){ 0 };
+	open_base();
+	fd = openat(base, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd < 0 ? NULL : fdopendir(fd);
 	if (!dir)
 		cli_die("cannot list heaps: %s", strerror(errno));
 	while ((e = readdir(dir))) {
@@ -209,9 +213,7 @@ void heaps_read(struct heaps *all, unsigned int want)
 {
 	size_t kept = 0;
 
-	*all = (struct heaps){ 0 };
-	open_base();
-	list_ids(all);
+	heaps_list(all);
 	for (size_t i = 0; i < all->nr; i++) {
 		int err = heap_read(&all->heap[i], want | HEAP_PID);
 
@@ -319,6 +321,20 @@ void heaps_warn_hidden(const struct heaps *all)
 	if (all->hidden)
 		cli_warn("%zu heap%s of other users or containers not shown: root sees them (sudo goheap %s)",
 			 all->hidden, all->hidden == 1 ? "" : "s", cli.command->name);
+}
+
+/* A process may call itself what a terminal takes for a command. */
+const char *heap_name(const struct heap *heap)
+{
+	static char name[sizeof(heap->comm)];
+	size_t i;
+
+	if (!*heap->comm)
+		return "(ended)";
+	for (i = 0; heap->comm[i]; i++)
+		name[i] = heap->comm[i] < ' ' || heap->comm[i] > '~' ? '?' : heap->comm[i];
+	name[i] = '\0';
+	return name;
 }
 
 /* Addresses do not fit the numbers of every reader of JSON. */

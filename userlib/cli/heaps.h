@@ -69,6 +69,8 @@ struct heaps {
  * Ends the program if there is no module.
  */
 void heaps_read(struct heaps *all, unsigned int want);
+/* Their ids only, also of hidden ones. */
+void heaps_list(struct heaps *all);
 void heaps_free(struct heaps *all);
 
 /* Reads more of a heap, or again; 0, or -ENOENT when it has gone, -EACCES when it is hidden. */
@@ -89,6 +91,9 @@ void heaps_complain(const char *who) __attribute__((noreturn));
 
 /* Writes text to a file of a heap, or of all where heap is NULL; 0 or -errno. */
 int heap_write(const struct heap *heap, const char *file, const char *text);
+
+/* Its name, for a terminal: nothing but what can be printed. */
+const char *heap_name(const struct heap *heap);
 
 /* What was read of a heap, as an object of JSON. */
 void heap_json(const struct heap *heap, unsigned int want);

@@ -12,8 +12,11 @@
 
 static void message(const char *fmt, va_list ap)
 {
+	if (cli.leave_screen)
+		cli.leave_screen();
 	fflush(stdout);
-	fprintf(stderr, "goheap%s%s: ", cli.command ? " " : "", cli.command ? cli.command->name : "");
+	fprintf(stderr, "goheap%s%s: ", cli.command ? " " : "",
+		cli.command ? cli.command->name : "");
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
 }
