@@ -43,7 +43,15 @@ LIB_FILES = 755:$(B)/libgoheap.so.1:$(LIBDIR)/libgoheap.so.1 \
 	$(foreach f,$(CMAKE),644:$(f):$(LIBDIR)/cmake/goheap/$(notdir $(f))) \
 	$(call man,3) $(foreach f,$(MAN_LINKS),link:libgoheap.3:$(MANDIR)/man3/$(f).3)
 
-TOOL_FILES = 755:$(B)/goheap:$(BINDIR)/goheap $(call man,1) $(call man,7)
+COMPDIR	= $(PREFIX)/share/bash-completion/completions
+# Where systemd looks below /usr and /usr/local; units in other places are linked by hand.
+UNITDIR	= $(PREFIX)/lib/systemd/system
+SERVICE	:= $(B)/install/goheap-prometheus.service
+
+TOOL_FILES = 755:$(B)/goheap:$(BINDIR)/goheap $(call man,1) $(call man,7) \
+	644:userlib/install/goheap.bash:$(COMPDIR)/goheap \
+	644:$(SERVICE):$(UNITDIR)/goheap-prometheus.service \
+	644:userlib/install/goheap-prometheus.timer:$(UNITDIR)/goheap-prometheus.timer
 
 # What the module needs of the system, however it is built.
 SYS_FILES = 644:module/install/60-goheap.rules:$(SYSDIR)/udev/rules.d/60-goheap.rules \
@@ -59,6 +67,7 @@ SRC_FILES = $(foreach f,Kbuild dkms.conf $(filter module/% uapi/%,$(MODULE_SRC))
 FOLDERS	= $(LIBDIR)/glibc-hwcaps/x86-64-v3 $(LIBDIR)/glibc-hwcaps $(LIBDIR)/pkgconfig \
 	$(LIBDIR)/cmake/goheap $(LIBDIR)/cmake $(INCDIR)/linux \
 	$(foreach n,1 3 4 7,$(MANDIR)/man$(n)) \
+	$(COMPDIR) $(PREFIX)/share/bash-completion $(UNITDIR) $(PREFIX)/lib/systemd \
 	$(SYSDIR)/udev/rules.d $(SYSDIR)/udev $(SYSDIR)/modules-load.d $(SYSDIR)/modprobe.d \
 	$(MODDIR)
 SRC_FOLDERS = $(SRCDIR)/module/core $(SRCDIR)/module/port $(SRCDIR)/module \
@@ -88,6 +97,7 @@ endef
 $(B)/install/%: userlib/install/%.in FORCE
 	@mkdir -p $(@D)
 	@sed -e 's,@VERSION@,$(VERSION),' -e 's,@POINTER_BYTES@,$(POINTER_BYTES),' \
+		-e 's,@BINDIR@,$(BINDIR),' \
 		-e 's,@INC_FROM_LIB@,$(shell realpath -ms --relative-to=$(LIBDIR) $(INCDIR)),' $< >$@
 POINTER_BYTES = $(shell echo __SIZEOF_POINTER__ | $(CC) $(CFLAGS) -E -P -)
 
@@ -106,7 +116,7 @@ uninstall-lib:
 	$(call take,$(LIB_FILES),$(FOLDERS))
 	$(ldconfig)
 
-install-tools: lib			## the command goheap
+install-tools: lib $(SERVICE)		## the command goheap
 	$(call put,$(TOOL_FILES))
 uninstall-tools:
 	$(call take,$(TOOL_FILES),$(FOLDERS))

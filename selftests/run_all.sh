@@ -60,7 +60,8 @@ ended()
 
 run_native()
 {
-	"$here/run.sh" vm/klog_test vm/run_test bench/bench_test install syzkaller core lib@embedded programs@embedded
+	"$here/run.sh" vm/klog_test vm/run_test bench/bench_test install \
+		cli/show_test syzkaller core lib@embedded programs@embedded
 }
 
 run_vm()

@@ -88,8 +88,8 @@ const char *cli_yellow(void);
 const char *cli_plain(void);
 
 /*
- * Progress of what takes over a second, on stderr if that is a terminal: called at each
- * step, and with done == total at the end, which wipes it.
+ * Progress of what takes over a second, on stderr if that is a terminal: called with
+ * done == 0 at the start, at each step, and with done == total at the end, which wipes it.
  */
 void cli_progress(const char *what, size_t done, size_t total);
 

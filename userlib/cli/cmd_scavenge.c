@@ -106,6 +106,7 @@ static uint64_t scavenge_each(const struct heaps *all, uint64_t max, size_t *fai
 {
 	uint64_t sum = 0;
 
+	cli_progress("releasing", 0, all->nr);
 	for (size_t i = 0; i < all->nr; i++) {
 		uint64_t left = max == HEAP_NO_LIMIT ? max : max > sum ? max - sum : 0;
 		struct result r = { 0 };

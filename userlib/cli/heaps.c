@@ -214,6 +214,7 @@ void heaps_read(struct heaps *all, unsigned int want)
 	size_t kept = 0;
 
 	heaps_list(all);
+	cli_progress("reading heaps", 0, all->nr);
 	for (size_t i = 0; i < all->nr; i++) {
 		int err = heap_read(&all->heap[i], want | HEAP_PID);
 

@@ -183,15 +183,15 @@ void cli_progress(const char *what, size_t done, size_t total)
 	double now;
 
 	/* The clock, too, is asked only now and then. */
-	if (begun && done % 16 && done != total)
+	if (done % 16 && done != total)
 		return;
 	now = cli_now();
-	if (!begun)
+	if (!done)
 		begun = shown = now;
 	if (done == total) {
 		if (shown > begun)
 			fputs("\r\033[K", stderr);
-		begun = 0;
+		shown = begun;
 	} else if (now - begun > 1 && now - shown > 0.2 && isatty(STDERR_FILENO)) {
 		fprintf(stderr, "\r%s: %zu of %zu\033[K", what, done, total);
 		shown = now;
