@@ -4,6 +4,7 @@
 # goheap list and stat over the recorded tree: what they show is what the files say, as a
 # table, as JSON and for Prometheus; also of a thousand heaps, of heaps that cannot be
 # read, and of ones that go.
+# shellcheck disable=SC2119,SC2317
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$(realpath "$0")")/common.sh"
 
