@@ -158,9 +158,29 @@ static size_t release(struct embedded_heap *e, size_t max_bytes, u64 min_age_ns)
 	return released;
 }
 
+static void drop_records_of(void *p, size_t bytes)
+{
+	drop_pages((uintptr_t)p, bytes);
+}
+
+/* Of a heap that shrank: the records of what it was. */
+static void drop_records(struct embedded_heap *e)
+{
+	bool more;
+
+	do {
+		mutex_lock(&e->mheap.lock);
+		more = gh_records_drop_locked(&e->mheap, drop_records_of);
+		mutex_unlock(&e->mheap.lock);
+	} while (more);
+}
+
 static size_t embedded_scavenge(struct ghu_heap *h, size_t max_bytes)
 {
-	return release(embedded(h), max_bytes, 0);
+	size_t released = release(embedded(h), max_bytes, 0);
+
+	drop_records(embedded(h));
+	return released;
 }
 
 /* Reads the clock.  True: the caller does a step of a pass, without the lock. */
@@ -200,6 +220,8 @@ static bool age_step(struct embedded_heap *e)
 	bool ended = bytes < PASS_STEP_BYTES;
 	unsigned int nr;
 
+	if (ended)
+		drop_records(e);
 	mutex_lock(&e->mheap.lock);
 	nr = e->pass_nr;
 	e->pass_bytes += bytes;

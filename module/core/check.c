@@ -252,14 +252,22 @@ static int check_huge(const struct gh_idle *idle, const struct seen *seen)
 	return 0;
 }
 
-static int check_spare(const struct gh_records *r)
+static int check_records(const struct gh_records *r, u64 nr_records)
 {
-	u64 nr = 0;
+	const struct gh_mspan_chunk *chunk;
+	u64 nr = 0, used = 0;
 	int err = check_list(&r->spare, GH_SPAN_DEAD, &nr);
 
 	if (err)
 		return err;
+	for (chunk = r->fresh; chunk; chunk = chunk->next_fresh)
+		nr += GH_CHUNK_SPANS - chunk->nr_carved;
+	for (chunk = r->chunks; chunk; chunk = chunk->next) {
+		CHECK(chunk->nr_used <= chunk->nr_carved);
+		used += chunk->nr_used;
+	}
 	CHECK(nr == r->nr_spare);
+	CHECK(used + nr == nr_records);
 	return 0;
 }
 
@@ -283,6 +291,6 @@ int gh_mheap_check_locked(struct gh_mheap *h)
 	if (!err)
 		err = check_huge(&h->idle, &seen);
 	if (!err)
-		err = check_spare(&h->records);
+		err = check_records(&h->records, h->stats.nr_records);
 	return err;
 }

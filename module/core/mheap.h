@@ -115,6 +115,12 @@ void gh_mheap_bind_locked(struct gh_mheap *h, u64 arena_start, u64 arena_bytes);
  * 0, -ENOMEM, -ENOSPC (max_records).
  */
 int gh_mheap_refill(struct gh_mheap *h);
+/*
+ * Gives back the pages of some records, if there are such that nobody uses: drop() must
+ * leave memory that reads as it did, or as zeros.  False: there are no more; the next call
+ * looks at all of them again.
+ */
+bool gh_records_drop_locked(struct gh_mheap *h, void (*drop)(void *p, size_t bytes));
 
 /*
  * 0; -EINVAL: npages 0 or align_pages no power of two; -ENOMEM: no run left; -EAGAIN.

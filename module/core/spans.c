@@ -17,23 +17,14 @@
  * The root grows with the used part of the arena, by doubling.  Tables and
  * records are fetched without the lock by the refill functions, and kept as spare ones
  * until a call under the lock wants them.  Records come in chunks and stay until
- * the heap ends.
+ * the heap ends; they are touched when they are first used.  The pages of a chunk whose
+ * records are all spare may be given back, if the home can see to it that they can
+ * still be read: then they read as zeros, which is a record that is dead.
  */
 #include <gh_port.h>
 #include "mheap.h"
 
 #define GH_ROOT_MIN	64
-
-/* How records are asked for: as much as the smallest page of a machine.  Any size is right. */
-#define GH_CHUNK_BYTES	4096
-
-struct gh_mspan_chunk {
-	struct gh_mspan_chunk *next;
-	struct gh_mspan spans[];
-};
-
-#define GH_CHUNK_SPANS \
-	((GH_CHUNK_BYTES - sizeof(struct gh_mspan_chunk)) / sizeof(struct gh_mspan))
 
 /* Spare records that gh_records_refill() leaves, above what the calls' check asks for. */
 #define GH_REFILL_EXTRA	8
@@ -169,20 +160,40 @@ void gh_spans_set_ends(struct gh_spans *sp, struct gh_mspan *s)
 	set_page(sp, s, gh_mspan_end(s) - 1);
 }
 
+static struct gh_mspan_chunk *chunk_of(struct gh_mspan *s)
+{
+	return container_of(s - s->index, struct gh_mspan_chunk, spans[0]);
+}
+
+static struct gh_mspan *carve_record(struct gh_records *r)
+{
+	struct gh_mspan_chunk *chunk = r->fresh;
+	struct gh_mspan *s = &chunk->spans[chunk->nr_carved];
+
+	s->index = chunk->nr_carved++;
+	if (chunk->nr_carved == GH_CHUNK_SPANS)
+		r->fresh = chunk->next_fresh;
+	return s;
+}
+
 struct gh_mspan *gh_mspan_new(struct gh_mheap *h, u64 start, u64 npages)
 {
-	struct gh_mspan *s = h->records.spare.first;
+	struct gh_records *r = &h->records;
+	struct gh_mspan *s = r->spare.first;
 
-	gh_list_remove(&h->records.spare, s);
-	h->records.nr_spare--;
-	memset(s, 0, sizeof(*s));
-	s->start = start;
-	s->npages = npages;
+	if (s)
+		gh_list_remove(&r->spare, s);
+	else
+		s = carve_record(r);
+	r->nr_spare--;
+	chunk_of(s)->nr_used++;
+	*s = (struct gh_mspan){ .start = start, .npages = npages, .index = s->index };
 	return s;
 }
 
 void gh_mspan_release(struct gh_mheap *h, struct gh_mspan *s)
 {
+	chunk_of(s)->nr_used--;
 	s->state = GH_SPAN_DEAD;
 	gh_list_insert(&h->records.spare, s);
 	h->records.nr_spare++;
@@ -198,17 +209,23 @@ static bool records_wanted(struct gh_mheap *h)
 	return wanted;
 }
 
+static void add_fresh(struct gh_records *r, struct gh_mspan_chunk *chunk)
+{
+	chunk->next_fresh = r->fresh;
+	r->fresh = chunk;
+}
+
 static int add_chunk(struct gh_mheap *h, struct gh_mspan_chunk *chunk)
 {
-	unsigned int i;
+	struct gh_records *r = &h->records;
 
 	lockdep_assert_held(&h->lock);
 	if (h->max_records && h->stats.nr_records + GH_CHUNK_SPANS > h->max_records)
 		return -ENOSPC;
-	chunk->next = h->records.chunks;
-	h->records.chunks = chunk;
-	for (i = 0; i < GH_CHUNK_SPANS; i++)
-		gh_mspan_release(h, &chunk->spans[i]);
+	chunk->next = r->chunks;
+	r->chunks = chunk;
+	add_fresh(r, chunk);
+	r->nr_spare += GH_CHUNK_SPANS;
 	h->stats.nr_records += GH_CHUNK_SPANS;
 	h->stats.meta_bytes += GH_CHUNK_BYTES;
 	return 0;
@@ -231,6 +248,34 @@ int gh_records_refill(struct gh_mheap *h)
 		}
 	}
 	return 0;
+}
+
+/* The next chunk of which all records were used, and none is in use. */
+static struct gh_mspan_chunk *next_idle_chunk(struct gh_records *r)
+{
+	struct gh_mspan_chunk *chunk = r->seen ? r->seen->next : r->chunks;
+
+	while (chunk && (chunk->nr_used || chunk->nr_carved < GH_CHUNK_SPANS))
+		chunk = chunk->next;
+	r->seen = chunk;
+	return chunk;
+}
+
+bool gh_records_drop_locked(struct gh_mheap *h, void (*drop)(void *p, size_t bytes))
+{
+	struct gh_mspan_chunk *chunk;
+	unsigned int i;
+
+	lockdep_assert_held(&h->lock);
+	chunk = next_idle_chunk(&h->records);
+	if (!chunk)
+		return false;
+	for (i = 0; i < GH_CHUNK_SPANS; i++)
+		gh_list_remove(&h->records.spare, &chunk->spans[i]);
+	drop(chunk->spans, GH_CHUNK_BYTES - sizeof(*chunk));
+	chunk->nr_carved = 0;
+	add_fresh(&h->records, chunk);
+	return true;
 }
 
 void gh_records_destroy(struct gh_mheap *h)

@@ -11,7 +11,7 @@
 struct gh_mheap;
 
 enum gh_span_state {
-	GH_SPAN_DEAD,		/* a spare record */
+	GH_SPAN_DEAD,		/* a spare record; 0, as in one that reads as zeros */
 	GH_SPAN_FREE,
 	GH_SPAN_INUSE,
 	GH_SPAN_SCAVENGING,	/* idle, its pages being released: cannot be allocated or merged */
@@ -48,6 +48,7 @@ struct gh_mspan {
 	u64 npages;
 	u64 unusedsince_ns;	/* 0 while in use */
 	u32 priority;		/* in the treap */
+	u16 index;		/* in its chunk, for ever */
 	u8 state;		/* enum gh_span_state */
 	u8 tag;			/* the caller's, while in use */
 	bool large;		/* one large object: on the busy lists */
@@ -82,12 +83,24 @@ struct gh_spans {
 /* Tables that gh_spans_refill() keeps ready: one for each end that one call can make. */
 #define GH_SPARE_TABLES	4
 
-struct gh_mspan_chunk;
+struct gh_mspan_chunk {
+	struct gh_mspan_chunk *next;
+	struct gh_mspan_chunk *next_fresh;
+	u16 nr_carved;		/* records that were used since the chunk was fresh */
+	u16 nr_used;		/* that are not spare */
+	struct gh_mspan spans[];
+};
+
+/* GH_CHUNK_BYTES is the home's. */
+#define GH_CHUNK_SPANS \
+	((GH_CHUNK_BYTES - sizeof(struct gh_mspan_chunk)) / sizeof(struct gh_mspan))
 
 struct gh_records {
-	struct gh_span_list spare;
-	u64 nr_spare;
+	struct gh_span_list spare;	/* those that were used before */
+	struct gh_mspan_chunk *fresh;	/* chunks with others, linked */
+	u64 nr_spare;			/* of both kinds */
 	struct gh_mspan_chunk *chunks;	/* every record there is */
+	struct gh_mspan_chunk *seen;	/* by gh_records_drop_locked() */
 };
 
 /* The most records that one call takes: growth, head, and tail. */

@@ -19,6 +19,9 @@
 #include <linux/string.h>
 #include <linux/types.h>
 
+/* How records of spans are asked for: as much as the smallest page of a machine. */
+#define GH_CHUNK_BYTES	4096
+
 /*
  * Zeroed memory for metadata, charged to the caller's memcg.  May sleep, and is
  * never called with a lock held.  A user decides how much is asked for, so that

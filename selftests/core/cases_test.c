@@ -564,6 +564,62 @@ static int records_are_reused(void)
 	return finish();
 }
 
+/* How much was dropped. */
+static unsigned int nr_dropped;
+
+static void drop(void *p, size_t bytes)
+{
+	memset(p, 0, bytes);
+	nr_dropped++;
+}
+
+static void drop_records(void)
+{
+	bool more;
+
+	nr_dropped = 0;
+	do {
+		mutex_lock(&h.lock);
+		more = gh_records_drop_locked(&h, drop);
+		mutex_unlock(&h.lock);
+	} while (more);
+}
+
+/* Pages of records that are all spare are dropped, once; the records can be used again. */
+static int records_are_dropped(void)
+{
+	const unsigned int n = 20 * GH_CHUNK_SPANS;
+	struct gh_run run;
+	u64 records;
+	unsigned int i;
+
+	t_heap_init(&h, BASE, GIB);
+	for (i = 0; i < n; i++)
+		T_EQ(t_alloc(&h, 1, 1, 0), BASE + i);
+	drop_records();
+	T_EQ(nr_dropped, 0);
+	for (i = 0; i < n; i++)
+		if (i != n / 2)
+			T_EQ(t_free(&h, BASE + i, 1, 1), 0);
+	records = h.stats.nr_records;
+	drop_records();
+	T(nr_dropped >= 16 && nr_dropped < 20);
+	T_EQ(h.stats.nr_records, records);
+	T_EQ(t_check(&h), 0);
+	drop_records();
+	T_EQ(nr_dropped, 0);
+	/* Entries of the table still name what was dropped. */
+	mutex_lock(&h.lock);
+	for (i = 0; i < n; i++)
+		T_EQ(gh_mheap_lookup_locked(&h, (BASE + i) << GH_PAGE_SHIFT, &run),
+		     i == n / 2 ? 0 : -EINVAL);
+	mutex_unlock(&h.lock);
+	for (i = 0; i < n - 1; i++)
+		T(t_alloc(&h, 1, 1, 2) >= (long)BASE);
+	T_EQ(h.stats.nr_records, records);
+	return finish();
+}
+
 /* What would be held is bounded; a run that has pages is held already. */
 static int bounded_held(void)
 {
@@ -647,6 +703,7 @@ int main(int argc, char **argv)
 		{ "records: bound", bounded_records },
 		{ "records: bounded reserve", bounded_reserve },
 		{ "records: reused", records_are_reused },
+		{ "records: dropped", records_are_dropped },
 	};
 
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));

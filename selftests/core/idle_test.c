@@ -364,7 +364,7 @@ static void hide_spare_records(void)
 	h.records = (struct gh_records) {};
 }
 
-/* A record that became spare meanwhile is kept. */
+/* A record that became spare meanwhile is kept: its chunk knows of it. */
 static void show_spare_records(void)
 {
 	struct gh_mspan *s = h.records.spare.first;
@@ -372,8 +372,10 @@ static void show_spare_records(void)
 	if (s)
 		gh_list_remove(&h.records.spare, s);
 	h.records = hidden;
-	if (s)
-		gh_mspan_release(&h, s);
+	if (s) {
+		gh_list_insert(&h.records.spare, s);
+		h.records.nr_spare++;
+	}
 }
 
 /* Without a spare record a run is taken whole, however long, a neighbour whole or not at all. */

@@ -47,6 +47,16 @@ typedef uint64_t u64;
 #define ALIGN_DOWN(x, a)	((x) & ~((__typeof__(x))(a) - 1))
 #define IS_ALIGNED(x, a)	(((x) & ((__typeof__(x))(a) - 1)) == 0)
 
+#define container_of(p, type, member)	((type *)((char *)(p) - offsetof(type, member)))
+
+/*
+ * How records of spans are asked for.  So long that little is left of a chunk when its
+ * pages are given back, which is the first one.
+ */
+#ifndef GH_CHUNK_BYTES
+#define GH_CHUNK_BYTES	65536
+#endif
+
 static inline bool is_power_of_2(unsigned long n)
 {
 	return n && !(n & (n - 1));
