@@ -7,7 +7,8 @@
  * of 64 KiB outside the heap.  A slab whose records are all free gives its pages
  * back, so that a heap that shrank does not keep the records of what it was: one
  * empty slab of each size is kept to swing in.  Slabs never go away, and keep the
- * size of their records, so the list of all of them can be walked at any time.
+ * size of their records, so the list of all of them can be walked at any time.  What
+ * describes them is not in them, but at the begin of the region that they are cut from.
  *
  * Nobody looks at the record of a span that he has no business with: a free() reads
  * it before it stores FREE, and until then its object keeps the span alive.  The
@@ -27,7 +28,8 @@
 #include "zerosize.h"
 
 #define SLAB_BYTES	((size_t)64 << 10)
-#define SLAB_REGION	((size_t)4 << 20)
+#define REGION_BYTES	((size_t)2 << 20)
+#define REGION_SLABS	(REGION_BYTES / SLAB_BYTES)
 #define MAX_WINDOWS	(GHU_MAX_OBJECTS / 64)
 
 struct ghu_mspan_slab {
@@ -39,11 +41,17 @@ struct ghu_mspan_slab {
 	uint32_t nr_max;
 	uint32_t nr_carved;			/* ever used, since it was empty */
 	uint32_t nr_used;
-	/* Records begin in the middle of a cache line; see mspan.h. */
-	char reserved[48];
-} __attribute__((aligned(32)));
+};
 
-_Static_assert(sizeof(struct ghu_mspan_slab) % 64 == 32, "where records begin");
+/* Aligned to its length.  The first slab is not used: this is in its place. */
+struct region {
+	struct ghu_mspan_slab slabs[REGION_SLABS];
+};
+
+_Static_assert(sizeof(struct region) <= GHU_MIN_PHYS_PAGE, "one page is left of a region");
+
+/* Records begin in the middle of a cache line; see mspan.h. */
+#define FIRST_RECORD	32u
 
 struct ghu_mspan ghu_mspan_gone = { .where = GHU_SPAN_IS_DEAD };
 size_t ghu_pages_inuse;
@@ -53,18 +61,33 @@ struct ghu_lock ghu_mspan_lock;
 static struct ghu_mspan_slab *slabs;
 static struct ghu_mspan_slab *avail[MAX_WINDOWS + 1];	/* by number of windows */
 static struct ghu_mspan_slab *discarded[MAX_WINDOWS + 1];
-static uintptr_t region, region_end;
+static struct region *region;	/* the one that slabs are cut from */
+static unsigned int nr_cut = REGION_SLABS;
+static size_t nr_regions;
 
 /* ---- records ---- */
 
+static struct region *region_of(const void *p)
+{
+	return (struct region *)((uintptr_t)p & ~(REGION_BYTES - 1));
+}
+
+static uintptr_t slab_start(const struct ghu_mspan_slab *slab)
+{
+	struct region *r = region_of(slab);
+
+	return (uintptr_t)r + (size_t)(slab - r->slabs) * SLAB_BYTES;
+}
+
 static struct ghu_mspan *record_at(const struct ghu_mspan_slab *slab, uint32_t i)
 {
-	return (struct ghu_mspan *)((uintptr_t)(slab + 1) + (size_t)i * slab->record_bytes);
+	return (struct ghu_mspan *)(slab_start(slab) + FIRST_RECORD +
+				    (size_t)i * slab->record_bytes);
 }
 
 static struct ghu_mspan_slab *slab_of(const struct ghu_mspan *s)
 {
-	return (struct ghu_mspan_slab *)((uintptr_t)s & ~(SLAB_BYTES - 1));
+	return &region_of(s)->slabs[(uintptr_t)s % REGION_BYTES / SLAB_BYTES];
 }
 
 static unsigned int slab_windows(const struct ghu_mspan_slab *slab)
@@ -93,22 +116,33 @@ static void avail_remove(struct ghu_mspan_slab *slab)
 		avail[slab_windows(slab)] = slab->next_avail;
 }
 
+/* Twice as much is reserved, and the ends are cut off. */
+static bool make_region(void)
+{
+	uintptr_t p = (uintptr_t)ghu_sys_reserve(2 * REGION_BYTES), start;
+
+	if (!p)
+		return false;
+	start = (p + REGION_BYTES - 1) & ~(REGION_BYTES - 1);
+	if (start > p)
+		ghu_munmap(p, start - p);
+	if (start < p + REGION_BYTES)
+		ghu_munmap(start + REGION_BYTES, p + REGION_BYTES - start);
+	region = (struct region *)start;
+	nr_cut = 1;
+	nr_regions++;
+	return true;
+}
+
 static struct ghu_mspan_slab *make_slab(uint32_t record_bytes)
 {
 	struct ghu_mspan_slab *slab;
 
-	if (region == region_end) {
-		uintptr_t p = (uintptr_t)ghu_sys_reserve(SLAB_REGION);
-
-		if (!p)
-			return NULL;
-		region_end = (p + SLAB_REGION) & ~(SLAB_BYTES - 1);
-		region = (p + SLAB_BYTES - 1) & ~(SLAB_BYTES - 1);
-	}
-	slab = (struct ghu_mspan_slab *)region;
-	region += SLAB_BYTES;
+	if (nr_cut == REGION_SLABS && !make_region())
+		return NULL;
+	slab = &region->slabs[nr_cut++];
 	slab->record_bytes = record_bytes;
-	slab->nr_max = (uint32_t)((SLAB_BYTES - sizeof(*slab)) / record_bytes);
+	slab->nr_max = (uint32_t)((SLAB_BYTES - FIRST_RECORD) / record_bytes);
 	slab->next = slabs;
 	slabs = slab;
 	return slab;
@@ -155,14 +189,13 @@ unlock:
 /* While its pages go, the slab is on no list that anybody allocates from. */
 static void discard_slab(struct ghu_mspan_slab *slab)
 {
-	uintptr_t start = (uintptr_t)slab + ghu_phys_page_size();
 	unsigned int nwindows = slab_windows(slab);
 
 	avail_remove(slab);
 	slab->free = NULL;
 	slab->nr_carved = 0;
 	ghu_unlock(&ghu_mspan_lock);
-	ghu_madvise(start, (uintptr_t)slab + SLAB_BYTES - start, MADV_DONTNEED);
+	ghu_madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
 	ghu_lock(&ghu_mspan_lock);
 	slab->next_avail = discarded[nwindows];
 	discarded[nwindows] = slab;
@@ -193,14 +226,15 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
 	return it->slab ? record_at(it->slab, it->record++) : NULL;
 }
 
-/* Of a slab whose pages were given back only the first one is left. */
+/* Of a region only the first page is left when the pages of all its slabs were given back. */
 void ghu_mspan_bytes(size_t *inuse, size_t *sys)
 {
-	*inuse = *sys = 0;
+	*inuse = 0;
 	ghu_lock(&ghu_mspan_lock);
+	*sys = nr_regions * ghu_phys_page_size();
 	for (const struct ghu_mspan_slab *slab = slabs; slab; slab = slab->next) {
 		*inuse += (size_t)slab->nr_used * slab->record_bytes;
-		*sys += slab->nr_carved ? SLAB_BYTES : ghu_phys_page_size();
+		*sys += slab->nr_carved ? SLAB_BYTES : 0;
 	}
 	ghu_unlock(&ghu_mspan_lock);
 }

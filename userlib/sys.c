@@ -26,9 +26,6 @@
 #include <unistd.h>
 #include "sys.h"
 
-/* The smallest page that any supported machine has; see ghu_phys_page_size(). */
-#define GHU_MIN_PHYS_PAGE	4096u
-
 #define GHU_LOCK_SPINS		100
 
 #if defined(__x86_64__)

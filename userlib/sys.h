@@ -123,6 +123,8 @@ void *ghu_sys_alloc(size_t bytes);
 /* The same, without commitment (MAP_NORESERVE): for tables used sparsely. */
 void *ghu_sys_reserve(size_t bytes);
 
+/* The smallest page that any supported machine has. */
+#define GHU_MIN_PHYS_PAGE	4096u
 /* The hardware's page size, checked; fatal if it makes no sense. */
 size_t ghu_phys_page_size(void);
 
