@@ -46,6 +46,7 @@
  * part of what is in use, or in a small heap so much.  It stays when they sleep.
  */
 #define OWN_PAGES_MAX	128u
+#define OWN_PAGES_LESS	64u	/* where memory matters more: bgscavenge */
 #define OWN_PAGES_MIN	8u
 #define OWN_PART	64u
 #define OWN_PAGES_SMALL	64u
@@ -209,7 +210,7 @@ static size_t own_pages_limit(void)
 	if (total < OWN_PAGES_SMALL)
 		total = OWN_PAGES_SMALL;
 	if (nr <= 1 || total >= nr * OWN_PAGES_MAX)
-		return OWN_PAGES_MAX;
+		return ghu_options.bgscavenge ? OWN_PAGES_LESS : OWN_PAGES_MAX;
 	return total <= nr * OWN_PAGES_MIN ? OWN_PAGES_MIN : total / nr;
 }
 
