@@ -76,9 +76,8 @@ expected()
 		printf "programs $row %s\n" wall_us cpu_us peak_kib
 	done
 	printf 'all mean %s\n' wall_us cpu_us peak_kib
-	for row in empty quiet light quiet-opt light-opt larson producer xmalloc storm sh6 sh8 \
-		   churn redis; do
-		echo "idle $row rss_kib"
+	for row in empty quiet light larson producer xmalloc storm sh6 sh8 churn redis; do
+		printf 'idle %s rss_kib\n' "$row" "$row-opt"
 	done
 	for row in start-true start-sh start-python3; do
 		printf "startup $row %s\n" wall_us cpu_us peak_kib added_calls

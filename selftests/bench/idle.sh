@@ -5,7 +5,7 @@
 # group `idle' of run.sh, which sources it.  The programs are the patterns of threads,
 # Redis after FLUSHALL, and freeall.c, which tells the names apart; `empty' allocated
 # nothing.  The rows -opt are with what an allocator has for this if it is asked to:
-# background threads of jemalloc's, the option scavenge of libgoheap.
+# background threads of jemalloc's, the option bgscavenge of libgoheap, at one second.
 #
 # One works while all those before it sleep, which is no harm to what is measured here,
 # unless together they held too much: then the next one waits.  Three runs at most.
@@ -42,15 +42,21 @@ wait_idle()
 	done
 }
 
+# What a row is started with, in $asked.
+what_is_asked()
+{
+	asked=(env)
+	if [ "$row" != "${row%-opt}" ]; then
+		asked+=(GOHEAPDEBUG="${GOHEAPDEBUG:+$GOHEAPDEBUG,}bgscavenge=1000"
+			MALLOC_CONF=background_thread:true)
+	fi
+}
+
 # $1: file for what it says, $2: library.
 idle_pattern()
 {
 	pattern "${row%-opt}"
-	if [ "$row" != "${row%-opt}" ]; then
-		command=(env GOHEAPDEBUG="${GOHEAPDEBUG:+$GOHEAPDEBUG,}scavenge=1"
-			MALLOC_CONF=background_thread:true "${command[@]}")
-	fi
-	LD_PRELOAD=$2 "${command[@]}" -i "$IDLE" "${args[@]}" >"$1" &
+	LD_PRELOAD=$2 "${asked[@]}" "${command[@]}" -i "$IDLE" "${args[@]}" >"$1" &
 	wait_idle "$1" $!
 }
 
@@ -61,7 +67,7 @@ idle_redis()
 
 	mkdir "$work"
 	redis_command
-	LD_PRELOAD=$2 "${redis_server[@]}" >/dev/null &
+	LD_PRELOAD=$2 "${asked[@]}" "${redis_server[@]}" >/dev/null &
 	redis_client "\$cli flushall >/dev/null; echo idle >$1; sleep $IDLE
 		\$cli info memory | sed -n 's/\r//; s/used_memory_rss:/rss_bytes /p' >>$1" \
 		>"$work/client"
@@ -73,14 +79,15 @@ group_idle()
 {
 	local run a
 
-	if [ "$row" = redis ] && ! command -v redis-server >/dev/null; then
-		left_out 'redis, idle: no redis-server (package redis-server)'
+	what_is_asked
+	if [ "${row%-opt}" = redis ] && ! command -v redis-server >/dev/null; then
+		left_out "$row, idle: no redis-server (package redis-server)"
 		return
 	fi
 	for run in $(seq $((RUNS < 3 ? RUNS : 3))); do
 		for a in "${allocators[@]}"; do
 			wait_memory
-			if [ "$row" = redis ]; then
+			if [ "${row%-opt}" = redis ]; then
 				idle_redis "$work/idle.$row.${a%%=*}.$run" "${a#*=}"
 			else
 				idle_pattern "$work/idle.$row.${a%%=*}.$run" "${a#*=}"

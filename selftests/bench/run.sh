@@ -43,7 +43,8 @@ export LC_ALL=C
 
 groups=(micro stress programs idle startup)
 patterns=(larson producer xmalloc storm sh6 sh8 churn)
-idle_rows=(empty quiet light quiet-opt light-opt "${patterns[@]}" redis)
+idle_rows=(empty quiet light "${patterns[@]}" redis)
+idle_rows+=("${idle_rows[@]/%/-opt}")
 startup_rows=(start-true start-sh start-python3)
 
 usage()
