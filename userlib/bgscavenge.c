@@ -66,7 +66,7 @@ static void start(void)
 
 static __attribute__((constructor)) void start_first(void)
 {
-	ghu_init();
+	ghu_init_options();
 	if (ghu_options.bgscavenge)
 		start();
 }

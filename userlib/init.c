@@ -7,6 +7,9 @@
  * lock held; it is done as early as that because the handlers registered first
  * are called last before a fork, and first after it, which is what the handlers
  * of others need that call malloc().
+ *
+ * Constructors want to know the options, and no heap: a program may never need one,
+ * as under Valgrind, which allocates for it, and for which reserving an arena is slow.
  */
 #include "init.h"
 #include "options.h"
@@ -14,6 +17,21 @@
 bool ghu_ready;
 
 static struct ghu_lock init_lock;
+static bool options_ready;	/* under init_lock */
+
+static void read_options_locked(void)
+{
+	if (!options_ready)
+		ghu_options_init();
+	options_ready = true;
+}
+
+void ghu_init_options(void)
+{
+	ghu_lock(&init_lock);
+	read_options_locked();
+	ghu_unlock(&init_lock);
+}
 
 ghu_noinline void ghu_init_slow(void)
 {
@@ -23,7 +41,7 @@ ghu_noinline void ghu_init_slow(void)
 	first = !ghu_ready;
 	if (first) {
 		ghu_phys_page_size();
-		ghu_options_init();
+		read_options_locked();
 		ghu_backend_init();
 		__atomic_store_n(&ghu_ready, true, __ATOMIC_RELEASE);
 	}

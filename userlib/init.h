@@ -8,6 +8,8 @@
 extern bool ghu_ready;
 
 void ghu_init_slow(void);
+/* Only reads the options, if nobody has. */
+void ghu_init_options(void);
 
 /* Every entry of the backend calls it; nothing else needs to. */
 static inline void ghu_init(void)

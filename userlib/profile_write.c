@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <goheap.h>
 #include <signal.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -215,7 +214,7 @@ ghu_export int goheap_profile_write(int fd)
 
 ghu_export int goheap_profile_save(const char *path)
 {
-	ghu_init();
+	ghu_init_options();
 	if (!path)
 		path = ghu_options.profile;
 	return errno_of(*path ? ghu_profile_save(path) : -ENOENT);
@@ -242,12 +241,9 @@ static void catch_signal(int sig)
 	sigaction(sig, &sa, NULL);
 }
 
-/* Where malloc() was called before the options are read; else they need not be, without any. */
 void ghu_profile_begin(void)
 {
-	if (!__atomic_load_n(&ghu_ready, __ATOMIC_ACQUIRE) && !getenv("GOHEAPDEBUG"))
-		return;
-	ghu_init();
+	ghu_init_options();
 	if (ghu_profile_rate() || ghu_options.allocfreetrace)
 		ghu_stack_prepare();
 	if (ghu_options.sample)
