@@ -136,6 +136,12 @@ missing_device()
 	[ $? = 134 ] && [ "$(<"$err")" = "$text" ] || { note "$(<"$err")"; return 1; }
 }
 
+# A program that allocates nothing needs no heap, and does not even look for the device.
+no_heap()
+{
+	GOHEAPDEBUG=backend=device LD_PRELOAD=$lib "$(type -P true)" 2>"$err" && [ ! -s "$err" ]
+}
+
 # In a mount namespace with nothing in /dev.
 missing_device_somewhere()
 {
@@ -188,7 +194,7 @@ locked()
 	under_limit -l 65536 mlock && fine
 }
 
-plan 21
+plan 22
 check 'preloaded' preloaded
 check 'linked' linked back_linked
 check 'static' linked back_static
@@ -209,12 +215,15 @@ else
 	skip 'set-user-ID programs ignore LD_PRELOAD' 'needs root and setpriv'
 fi
 if [ ! -e /dev/goheap ]; then
+	check 'no heap for who allocates nothing' no_heap
 	check 'forced device that is missing' missing_device
 	skip 'missing device is made up for' 'it is missing anyway'
 elif [ "$(id -u)" = 0 ]; then
+	skip 'no heap for who allocates nothing' 'tried where there is no device'
 	check 'forced device that is missing' missing_device_somewhere
 	check 'missing device is made up for' falls_back
 else
+	skip 'no heap for who allocates nothing' 'tried where there is no device'
 	skip 'forced device that is missing' 'needs root'
 	skip 'missing device is made up for' 'needs root'
 fi
