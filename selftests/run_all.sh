@@ -61,7 +61,7 @@ ended()
 run_native()
 {
 	"$here/run.sh" vm/klog_test vm/run_test bench/bench_test install \
-		cli/show_test cli/command_test cli/run_test syzkaller core lib@embedded programs@embedded
+		cli/show_test cli/command_test cli/run_test cli/top_test syzkaller core lib@embedded programs@embedded
 }
 
 run_vm()

@@ -99,13 +99,13 @@ static void put_head(void)
 		 clock, (unsigned long long)nr, hidden, view.rows.order->name, view.interval);
 	put_line(0, A_NORMAL, line);
 	snprintf(line, sizeof(line),
-		 "# in use %s  = idle %s  . released %s; ever by age %s, pressure %s, demand %s",
+		 "# in use %s  = idle %s  . released %s  ever: age %s pressure %s demand %s",
 		 cli_size(a, sum.value[HV_INUSE]), cli_size(b, heap_resident_idle(&sum)),
 		 cli_size(c, sum.value[HV_RELEASED]), cli_size(d, sum.value[HV_SCAV_AGE]),
 		 cli_size(e, sum.value[HV_SCAV_PRESSURE]), cli_size(f, sum.value[HV_SCAV_DEMAND]));
 	put_line(1, A_NORMAL, line);
 	put_bar(&sum);
-	snprintf(line, sizeof(line), "%6s %8s %-15s %8s %8s %8s %9s %8s %8s", "ID", "PID", "COMMAND",
+	snprintf(line, sizeof(line), "%6s %8s %-15s %6s %6s %8s %9s %6s %6s", "ID", "PID", "COMMAND",
 		 "INUSE", "IDLE", "RELEASED", "SCAVENGED", "SCAV/s", "LIMIT");
 	put_line(3, A_REVERSE, line);
 }
@@ -116,7 +116,7 @@ static void put_row(int y, const struct top_row *r)
 	char a[CLI_SIZE_MAX], b[CLI_SIZE_MAX], c[CLI_SIZE_MAX], d[CLI_SIZE_MAX], e[CLI_SIZE_MAX],
 		f[CLI_SIZE_MAX], line[LINE_SIZE];
 
-	snprintf(line, sizeof(line), "%6u %8d %-15.15s %8s %8s %8s %9s %8s %8s", h->id, h->pid,
+	snprintf(line, sizeof(line), "%6u %8d %-15.15s %6s %6s %8s %9s %6s %6s", h->id, h->pid,
 		 heap_name(h), cli_size(a, h->value[HV_INUSE]), cli_size(b, heap_resident_idle(h)),
 		 cli_size(c, h->value[HV_RELEASED]), cli_size(d, heap_scavenged(h)),
 		 cli_size(e, (uint64_t)r->rate),
