@@ -17,7 +17,7 @@ trap 'rm -rf "$tmp"' EXIT
 exported()
 {
 	readelf --dyn-syms -W "$lib" |
-		awk '$7 != "UND" && ($4 == "FUNC" || $4 == "OBJECT" || $4 == "TLS") && $5 != "LOCAL" { print $8 }' |
+		awk '$7 != "UND" && $4 ~ /^(FUNC|OBJECT|TLS|NOTYPE)$/ && $5 != "LOCAL" { print $8 }' |
 		sort
 }
 
