@@ -17,7 +17,7 @@ MANDIR	?= $(PREFIX)/share/man
 # and for other prefixes have /etc.
 SYSDIR	?= $(if $(filter /usr /usr/local,$(PREFIX)),$(PREFIX)/lib,/etc)
 # What uname -r says on the kernel built against.
-KREL	= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' '$(KDIR)/include/generated/utsrelease.h')
+KREL	= $(shell sed -n 's/.*UTS_RELEASE "\(.*\)"/\1/p' '$(KDIR)/include/generated/utsrelease.h' 2>/dev/null)
 MODDIR	= /lib/modules/$(KREL)/updates
 SRCDIR	= /usr/src/goheap-$(VERSION)
 
@@ -135,10 +135,22 @@ uninstall-dkms: uninstall-system
 	$(if $(DESTDIR),,$(Q)dkms remove goheap/$(VERSION) --all)
 	$(call take,$(SRC_FILES),$(SRC_FOLDERS))
 
+# From a copy of what belongs to the tree, so that nothing is left in it.
+deb:					## Debian packages, into build/deb
+	@$(TOOLS) install deb
+	$(Q)rm -rf $(B)/deb && mkdir -p $(B)/deb/goheap
+	$(Q)if [ -e .git ]; then git ls-files -z -co --exclude-standard; \
+	else find . -type f ! -path './build/*' -print0; fi | \
+		tar -c --null -T - | tar -C $(B)/deb/goheap -x
+	$(Q)cd $(B)/deb/goheap && env -u MAKEFLAGS -u MAKELEVEL -u BUILD -u CC dpkg-buildpackage -us -uc -b \
+		-j$(shell nproc) >../log 2>&1 || { tail -n 30 ../log >&2; exit 1; }
+	$(Q)rm -r $(B)/deb/goheap
+	@ls $(B)/deb/*.deb
+
 install-system:
 	$(call put,$(SYS_FILES))
 uninstall-system:
 	$(call take,$(SYS_FILES),$(FOLDERS))
 
 .PHONY: install uninstall install-lib uninstall-lib install-tools uninstall-tools \
-	install-module uninstall-module install-dkms uninstall-dkms install-system uninstall-system
+	install-module uninstall-module install-dkms uninstall-dkms install-system uninstall-system deb

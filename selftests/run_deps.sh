@@ -6,7 +6,8 @@
 #   run_deps.sh install [debug] install every package that is missing, or those too
 #                               that a debug kernel is built with, or `reach`: that
 #                               other kernels are tried with, or `bench`: that
-#                               allocators are compared with
+#                               allocators are compared with; or for `deb` only what
+#                               our own packages are built with
 #   run_deps.sh need GROUP      fail, with one line a package, if one of GROUP is
 #   run_deps.sh headers KDIR    fail, with one line, without kernel headers there
 #   run_deps.sh kselftest DIR   put the kernel's test harness headers into DIR
@@ -19,9 +20,11 @@ set -eu
 build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
 tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev google-perftools musl-tools valgrind libncurses-dev tmux prometheus python3-jsonschema'
+packages='dkms lintian pahole systemd udev bsdextrautils cmake pkgconf graphviz bubblewrap'
 debug='bc flex bison libelf-dev linux-source-6.1'
 reach='sparse lz4 mmdebstrap'
 bench='gnuplot-nox strace lua5.4 ghostscript z3'
+deb='dpkg-dev debhelper dh-dkms liburing-dev libncurses-dev'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'
 
 # The packages of $* that are not installed.
@@ -57,12 +60,14 @@ as_root()
 install()
 {
 	more=''
-	case ${1:-} in
+	what=${1:-}
+	case $what in
 	debug) more=$debug ;;
 	reach) more=$reach ;;
 	bench) more=$bench ;;
 	esac
-	set -- $build $vm $tests $peers $more
+	set -- $build $vm $tests $deb $packages $peers $more
+	[ "$what" != deb ] || set -- $build $deb
 	[ -d "${KDIR:-}" ] || set -- "$@" linux-headers-amd64
 	lost=$(missing "$@")
 	[ -n "$lost" ] || return 0

@@ -135,7 +135,9 @@ lib_alone()
 
 versions_agree()
 {
-	grep -qx "PACKAGE_VERSION=\"$version\"" "$top/dkms.conf" &&
+	[ "$(modinfo -F version "$top/goheap.ko")" = "$version" ] &&
+		head -n 1 "$top/debian/changelog" | grep -q "^goheap (${version}[)-]" &&
+		grep -qx "PACKAGE_VERSION=\"$version\"" "$top/dkms.conf" &&
 		grep -qx "Version: $version" "$tmp/local.installed/usr/local/lib/pkgconfig/goheap.pc"
 }
 
@@ -153,10 +155,49 @@ parameters()
 	done < <(grep '^#options' "$top/module/install/modprobe.conf")
 }
 
+# ---- manual pages --------------------------------------------------------------
+
+# What is referred to is one of ours, or of another section than ours.
+clean_pages()
+{
+	local page
+
+	for page in "$top"/userlib/man/*.[1-9]; do
+		mandoc -T lint "$page" 2>&1 | grep -v -e 'mandoc\.db' -e 'referenced manual not found'
+		sed -n 's/^\.Xr \(\(lib\)\?goheap\) \([1-9]\).*/\1.\3/p' "$page" | while read -r f; do
+			[ -e "$top/userlib/man/$f" ] || echo "$page refers to $f"
+		done
+	done >"$tmp/lint"
+	note "$(<"$tmp/lint")"
+	[ ! -s "$tmp/lint" ]
+}
+
+# goheap(4) has every command of the header, and every parameter.
+whole_device()
+{
+	local w
+
+	for w in $(sed -n 's/^#define \(GOHEAP_[A-Z_]*\)[[:space:]]*_IO.*/\1/p' "$top/uapi/linux/goheap.h"); do
+		grep -qx "\.It Dv $w" "$top/userlib/man/goheap.4" || { note "not there: $w"; return 1; }
+	done
+	for w in $(modinfo -p "$top/goheap.ko" | sed 's/:.*//'); do
+		grep -qx "\.It Va $w" "$top/userlib/man/goheap.4" || { note "not there: $w"; return 1; }
+	done
+}
+
+# The program there; module_test runs it.
+example()
+{
+	mandoc -T utf8 "$top/userlib/man/goheap.4" | col -bx |
+		sed -n '/#include <err.h>/,/^ *}$/p' >"$tmp/example.c"
+	mkdir -p "$BUILD/selftests/install"
+	"${CC:-cc}" -Wall -Wextra -Werror "-I$top/uapi" -o "$BUILD/selftests/install/example" "$tmp/example.c"
+}
+
 if [ ! -e "$top/goheap.ko" ]; then
 	skip_all 'goheap.ko is not built'
 fi
-plan 11
+plan 14
 check 'installed and uninstalled' there_and_back local install
 check 'files and modes' usual_files
 check "with the folders of Debian's packages" there_and_back debian install PREFIX=/usr \
@@ -169,4 +210,7 @@ check 'no name of the tree or of DESTDIR' no_names
 check 'the library alone, in a prefix alone' lib_alone
 check 'one version' versions_agree
 check 'parameters in modprobe.d' parameters
+check 'manual pages are clean' clean_pages
+check 'the device has a whole one' whole_device
+check 'the program in it compiles' example
 finish
