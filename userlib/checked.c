@@ -61,7 +61,7 @@ struct ghu_lock ghu_checked_lock;
 static uint64_t secret;
 
 /* Under the lock. */
-static struct held held[SLOTS];
+static ghu_table struct held held[SLOTS];
 static size_t held_cost;
 static unsigned int nr_held;
 static uint64_t random_state;

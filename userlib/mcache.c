@@ -62,7 +62,7 @@ static const struct ghu_mcache gone_cache;	/* of one that had one */
 __thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-exec"))) =
 	(struct ghu_mcache *)&no_cache;
 
-static struct ghu_mcache shared;
+static ghu_table struct ghu_mcache shared;
 static struct ghu_lock shared_lock;
 
 static struct ghu_lock caches_lock;

@@ -43,12 +43,13 @@ struct ghu_mspan_slab {
 	uint32_t nr_used;
 };
 
-/* Aligned to its length.  The first slab is not used: this is in its place. */
+/* Aligned to its length.  The first slab begins with this. */
 struct region {
 	struct ghu_mspan_slab slabs[REGION_SLABS];
 };
 
 _Static_assert(sizeof(struct region) <= GHU_MIN_PHYS_PAGE, "one page is left of a region");
+_Static_assert(sizeof(struct region) % 64 == 0, "where records begin");
 
 /* Records begin in the middle of a cache line; see mspan.h. */
 #define FIRST_RECORD	32u
@@ -72,16 +73,25 @@ static struct region *region_of(const void *p)
 	return (struct region *)((uintptr_t)p & ~(REGION_BYTES - 1));
 }
 
+static size_t slab_number(const struct ghu_mspan_slab *slab)
+{
+	return (size_t)(slab - region_of(slab)->slabs);
+}
+
 static uintptr_t slab_start(const struct ghu_mspan_slab *slab)
 {
-	struct region *r = region_of(slab);
+	return (uintptr_t)region_of(slab) + slab_number(slab) * SLAB_BYTES;
+}
 
-	return (uintptr_t)r + (size_t)(slab - r->slabs) * SLAB_BYTES;
+/* From the slab's start. */
+static size_t first_record(const struct ghu_mspan_slab *slab)
+{
+	return FIRST_RECORD + (slab_number(slab) ? 0 : sizeof(struct region));
 }
 
 static struct ghu_mspan *record_at(const struct ghu_mspan_slab *slab, uint32_t i)
 {
-	return (struct ghu_mspan *)(slab_start(slab) + FIRST_RECORD +
+	return (struct ghu_mspan *)(slab_start(slab) + first_record(slab) +
 				    (size_t)i * slab->record_bytes);
 }
 
@@ -129,7 +139,7 @@ static bool make_region(void)
 	if (start < p + REGION_BYTES)
 		ghu_munmap(start + REGION_BYTES, p + REGION_BYTES - start);
 	region = (struct region *)start;
-	nr_cut = 1;
+	nr_cut = 0;
 	nr_regions++;
 	return true;
 }
@@ -142,7 +152,7 @@ static struct ghu_mspan_slab *make_slab(uint32_t record_bytes)
 		return NULL;
 	slab = &region->slabs[nr_cut++];
 	slab->record_bytes = record_bytes;
-	slab->nr_max = (uint32_t)((SLAB_BYTES - FIRST_RECORD) / record_bytes);
+	slab->nr_max = (uint32_t)((SLAB_BYTES - first_record(slab)) / record_bytes);
 	slab->next = slabs;
 	slabs = slab;
 	return slab;
@@ -190,12 +200,13 @@ unlock:
 static void discard_slab(struct ghu_mspan_slab *slab)
 {
 	unsigned int nwindows = slab_windows(slab);
+	size_t kept = slab_number(slab) ? 0 : ghu_phys_page_size();
 
 	avail_remove(slab);
 	slab->free = NULL;
 	slab->nr_carved = 0;
 	ghu_unlock(&ghu_mspan_lock);
-	ghu_madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
+	ghu_madvise(slab_start(slab) + kept, SLAB_BYTES - kept, MADV_DONTNEED);
 	ghu_lock(&ghu_mspan_lock);
 	slab->next_avail = discarded[nwindows];
 	discarded[nwindows] = slab;

@@ -7,7 +7,7 @@
 #include "mspan.h"
 #include "pagemap.h"
 
-struct ghu_mspan **ghu_pagemap_root[GHU_ROOT_ENTRIES];
+ghu_table struct ghu_mspan **ghu_pagemap_root[GHU_ROOT_ENTRIES];
 struct ghu_lock ghu_pagemap_lock;
 
 static size_t nr_leaves;

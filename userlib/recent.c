@@ -58,7 +58,7 @@ void ghu_recent_grow(struct ghu_mcache *mc, size_t sizeclass)
 	uint32_t limit;
 
 	if (ghu_likely(c->max_recent == GHU_RECENT_MAX) || sizeclass == GHU_ZERO_CLASS ||
-	    ghu_mcache_is_sampling(mc))
+	    !c->span || ghu_mcache_is_sampling(mc))
 		return;
 	if (!mc->stacks) {
 		mc->stacks = make_stacks();

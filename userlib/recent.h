@@ -10,7 +10,7 @@
  *
  * What is in a stack is KEPT: it keeps its span alive, like an object in use, and only
  * the thread may hand it out.  A stack holds nothing until the thread has had to ask
- * mcentral for spans of the class, and more each time; it is emptied, and no
+ * mcentral for a second span of the class, and more each time; it is emptied, and no
  * longer used, as soon as it turns out to be all that keeps a span.  So who
  * frees everything and sleeps does not leave spans behind.
  *
@@ -40,7 +40,7 @@ extern struct ghu_lock ghu_recent_lock;
 /* Bytes that stacks take, if all of them were touched. */
 extern uint64_t ghu_recent_sys;
 
-/* The thread asked mcentral for a span of the class: keeps more of it from now on. */
+/* The thread asks mcentral for a span of the class: keeps more of it from now on, if it has one. */
 void ghu_recent_grow(struct ghu_mcache *mc, size_t sizeclass);
 /* The objects become free, and none is kept from now on, until there is need again. */
 void ghu_recent_drop(struct ghu_mcache *mc, size_t sizeclass);

@@ -59,7 +59,7 @@ struct walk {
 	unsigned int at;
 };
 
-static struct memory memories[MEMORIES];
+static ghu_table struct memory memories[MEMORIES];
 
 static backtrace_fn unwind;
 static get_fn get_pc, get_cfa;

@@ -18,6 +18,12 @@
 #define ghu_hot		__attribute__((aligned(64)))
 
 /*
+ * For tables of which a small program touches little: they come behind all other variables,
+ * so that those lie together in a few pages.
+ */
+#define ghu_table	__attribute__((section(".sbss.tables")))
+
+/*
  * Whether the process has one thread, as far as the C library knows: then nothing needs
  * a locked instruction.  It changes to false in pthread_create(), never while the only
  * thread is in here.  Who makes threads behind the C library's back must not allocate

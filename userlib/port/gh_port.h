@@ -51,10 +51,11 @@ typedef uint64_t u64;
 
 /*
  * How records of spans are asked for.  So long that little is left of a chunk when its
- * pages are given back, which is the first one.
+ * pages are given back, which is the first one; and so short that it is no mapping of
+ * its own.
  */
 #ifndef GH_CHUNK_BYTES
-#define GH_CHUNK_BYTES	65536
+#define GH_CHUNK_BYTES	(60 << 10)
 #endif
 
 static inline bool is_power_of_2(unsigned long n)
