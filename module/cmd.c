@@ -23,7 +23,7 @@
 
 #define GOHEAP_FEATURES	(GOHEAP_FEAT_SPANS | GOHEAP_FEAT_SCAVENGE | GOHEAP_FEAT_ATTACH | \
 			 GOHEAP_FEAT_CTL | GOHEAP_FEAT_STATS | GOHEAP_FEAT_LIMIT | \
-			 GOHEAP_FEAT_POLL | GOHEAP_FEAT_POPULATE | \
+			 GOHEAP_FEAT_POLL | GOHEAP_FEAT_POPULATE | GOHEAP_FEAT_MAP | \
 			 (IS_ENABLED(CONFIG_IO_URING) ? GOHEAP_FEAT_URING : 0))
 
 /* ---- INFO, ATTACH ----------------------------------------------------------- */
@@ -448,6 +448,7 @@ static const struct goheap_cmd goheap_cmds[] = {
 	CMD(SCAVENGE, goheap_scavenge, goheap_cmd_scavenge),
 	CMD(STATS, goheap_stats, goheap_cmd_stats),
 	CMD(LIMIT, goheap_limit, goheap_cmd_limit),
+	CMD(MAP, goheap_map, goheap_cmd_map),
 };
 
 /* The size in a command's number is its caller's, and may be another than ours. */
@@ -557,4 +558,14 @@ AT(goheap_uring, reserved, 8);
 SIZE(goheap_limit, 24);
 AT(goheap_limit, soft_bytes, 8);
 AT(goheap_limit, hard_bytes, 16);
+SIZE(goheap_map_span, 32);
+AT(goheap_map_span, unused_ns, 16);
+AT(goheap_map_span, state, 24);
+AT(goheap_map_span, tag, 28);
+SIZE(goheap_map, 40);
+AT(goheap_map, spans, 8);
+AT(goheap_map, nr, 16);
+AT(goheap_map, done, 20);
+AT(goheap_map, cursor, 24);
+AT(goheap_map, heap_id, 32);
 static_assert(GOHEAP_PAGE_SIZE == GH_PAGE_SIZE);

@@ -5,9 +5,12 @@
  *	arenas	every span of every heap in address order: heap, address, pages,
  *		state, tag, and for how many milliseconds it has been unused
  *	spans	for every heap and tag: spans in use, and their bytes
+ *	ages	for every heap: idle runs that have pages, by how long they have been unused
+ *	latency	how long it took from memory pressure until a heap released something
  *
  * A heap is walked in bounded steps, and is in use meanwhile: a table is no
- * snapshot.
+ * snapshot.  Histograms have a line for each power of two that anything is in: from
+ * there up to the next one.
  */
 #include <linux/debugfs.h>
 #include <linux/module.h>
@@ -100,19 +103,12 @@ static void goheap_map_stop(struct seq_file *m, void *v)
 {
 }
 
-static const char *goheap_state_name(const struct gh_span_view *view)
-{
-	switch (view->state) {
-	case GH_SPAN_INUSE:
-		return "inuse";
-	case GH_SPAN_FREE:
-		return view->released ? "released" : "idle";
-	case GH_SPAN_SCAVENGING:
-		return "scavenging";
-	default:
-		return "dead";
-	}
-}
+static const char *const goheap_state_names[] = {
+	[GOHEAP_MAP_INUSE]	= "inuse",
+	[GOHEAP_MAP_IDLE]	= "idle",
+	[GOHEAP_MAP_RELEASED]	= "released",
+	[GOHEAP_MAP_SCAVENGING]	= "scavenging",
+};
 
 static int goheap_map_show(struct seq_file *m, void *v)
 {
@@ -121,7 +117,7 @@ static int goheap_map_show(struct seq_file *m, void *v)
 	u64 age_ns = s->unusedsince_ns ? goheap_now_ns() - s->unusedsince_ns : 0;
 
 	seq_printf(m, "%u 0x%llx %llu %s %u %llu\n", it->heap->id, s->addr, s->npages,
-		   goheap_state_name(s), s->tag, div_u64(age_ns, NSEC_PER_MSEC));
+		   goheap_state_names[goheap_map_state(s)], s->tag, div_u64(age_ns, NSEC_PER_MSEC));
 	return 0;
 }
 
@@ -153,6 +149,55 @@ static const struct file_operations goheap_map_fops = {
 	.release = goheap_map_release,
 };
 
+/* ---- one heap at a time ------------------------------------------------------ */
+
+/* A file shows heaps by id, and its position is the id of the one before. */
+static void *goheap_heap_start(struct seq_file *m, loff_t *pos)
+{
+	u32 id = *pos;
+
+	return *pos > U32_MAX ? NULL : goheap_next(&id);
+}
+
+static void *goheap_heap_next(struct seq_file *m, void *v, loff_t *pos)
+{
+	struct goheap *heap = v;
+	u32 id = heap->id;
+
+	*pos = id;
+	goheap_put(heap);
+	return goheap_next(&id);
+}
+
+static void goheap_heap_stop(struct seq_file *m, void *v)
+{
+	if (v)
+		goheap_put(v);
+}
+
+#define GOHEAP_HEAP_TABLE(name)						\
+	static const struct seq_operations name##_sops = {		\
+		.start	= goheap_heap_start,				\
+		.next	= goheap_heap_next,				\
+		.stop	= goheap_heap_stop,				\
+		.show	= name##_show,					\
+	};								\
+	DEFINE_SEQ_ATTRIBUTE(name)
+
+static void goheap_walk(struct goheap *heap,
+			int (*fn)(const struct gh_span_view *view, void *arg), void *arg)
+{
+	u64 cursor = 0;
+	int more;
+
+	do {
+		goheap_lock(heap);
+		more = gh_mheap_walk_locked(&heap->core, &cursor, GOHEAP_WALK_STEP, fn, arg);
+		goheap_unlock(heap);
+		cond_resched();
+	} while (more);
+}
+
 /* ---- spans by tag ----------------------------------------------------------- */
 
 struct goheap_tag_table {
@@ -171,42 +216,79 @@ static int goheap_tag_count(const struct gh_span_view *view, void *arg)
 	return 0;
 }
 
-static void goheap_tag_fill(struct goheap *heap, struct goheap_tag_table *table)
-{
-	u64 cursor = 0;
-	int more;
-
-	memset(table, 0, sizeof(*table));
-	do {
-		goheap_lock(heap);
-		more = gh_mheap_walk_locked(&heap->core, &cursor, GOHEAP_WALK_STEP,
-					    goheap_tag_count, table);
-		goheap_unlock(heap);
-		cond_resched();
-	} while (more);
-}
-
 static int spans_show(struct seq_file *m, void *v)
 {
-	struct goheap_tag_table *table = kmalloc(sizeof(*table), GFP_KERNEL);
-	struct goheap *heap;
+	struct goheap_tag_table *table = kzalloc(sizeof(*table), GFP_KERNEL);
+	struct goheap *heap = v;
 	unsigned int tag;
-	u32 id = 0;
 
 	if (!table)
 		return -ENOMEM;
-	while ((heap = goheap_next(&id))) {
-		goheap_tag_fill(heap, table);
-		for (tag = 0; tag <= U8_MAX; tag++)
-			if (table->nr[tag])
-				seq_printf(m, "%u %u %llu %llu\n", id, tag, table->nr[tag],
-					   table->pages[tag] << GH_PAGE_SHIFT);
-		goheap_put(heap);
-	}
+	goheap_walk(heap, goheap_tag_count, table);
+	for (tag = 0; tag <= U8_MAX; tag++)
+		if (table->nr[tag])
+			seq_printf(m, "%u %u %llu %llu\n", heap->id, tag, table->nr[tag],
+				   table->pages[tag] << GH_PAGE_SHIFT);
 	kfree(table);
 	return 0;
 }
-DEFINE_SHOW_ATTRIBUTE(spans);
+GOHEAP_HEAP_TABLE(spans);
+
+/* ---- idle runs by age --------------------------------------------------------- */
+
+struct goheap_age_table {
+	u64 now_ns;
+	u64 nr[GOHEAP_HIST_SLOTS];
+	u64 pages[GOHEAP_HIST_SLOTS];
+};
+
+static int goheap_age_count(const struct gh_span_view *view, void *arg)
+{
+	struct goheap_age_table *table = arg;
+	u64 age_ns = 0;
+	unsigned int slot;
+
+	if (view->state == GH_SPAN_INUSE || view->released)
+		return 0;
+	/* It may have become unused since the walk began. */
+	if (view->unusedsince_ns < table->now_ns)
+		age_ns = table->now_ns - view->unusedsince_ns;
+	slot = goheap_hist_slot(div_u64(age_ns, NSEC_PER_MSEC));
+	table->nr[slot]++;
+	table->pages[slot] += view->npages;
+	return 0;
+}
+
+static int ages_show(struct seq_file *m, void *v)
+{
+	struct goheap_age_table table = { .now_ns = goheap_now_ns() };
+	struct goheap *heap = v;
+	unsigned int i;
+
+	goheap_walk(heap, goheap_age_count, &table);
+	for (i = 0; i < GOHEAP_HIST_SLOTS; i++)
+		if (table.nr[i])
+			seq_printf(m, "%u %llu %llu %llu\n", heap->id, goheap_hist_from(i),
+				   table.nr[i], table.pages[i] << GH_PAGE_SHIFT);
+	return 0;
+}
+GOHEAP_HEAP_TABLE(ages);
+
+/* ---- pressure to release -------------------------------------------------------- */
+
+static int latency_show(struct seq_file *m, void *v)
+{
+	unsigned int i;
+	u64 nr;
+
+	for (i = 0; i < GOHEAP_HIST_SLOTS; i++) {
+		nr = goheap_latency_count(i);
+		if (nr)
+			seq_printf(m, "%llu %llu\n", goheap_hist_from(i), nr);
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(latency);
 
 /* ---- init and exit ------------------------------------------------------------ */
 
@@ -216,6 +298,8 @@ void goheap_debugfs_init(void)
 	goheap_debugfs = debugfs_create_dir("goheap", NULL);
 	debugfs_create_file("arenas", 0400, goheap_debugfs, NULL, &goheap_map_fops);
 	debugfs_create_file("spans", 0400, goheap_debugfs, NULL, &spans_fops);
+	debugfs_create_file("ages", 0400, goheap_debugfs, NULL, &ages_fops);
+	debugfs_create_file("latency", 0400, goheap_debugfs, NULL, &latency_fops);
 }
 
 void goheap_debugfs_exit(void)

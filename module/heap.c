@@ -271,6 +271,21 @@ struct goheap *goheap_next(u32 *id)
 	return heap;
 }
 
+/* The one with this id, or NULL.  To be put. */
+struct goheap *goheap_find(u64 id)
+{
+	struct goheap *heap;
+
+	if (id > U32_MAX)
+		return NULL;
+	rcu_read_lock();
+	heap = xa_load(&goheap_ids, id);
+	if (heap && !refcount_inc_not_zero(&heap->refs))
+		heap = NULL;
+	rcu_read_unlock();
+	return heap;
+}
+
 static void goheap_setup(struct goheap *heap, struct inode *inode, kuid_t uid,
 			 unsigned long start, unsigned long bytes)
 {

@@ -10,6 +10,7 @@
 #define GOHEAP_HEAP_H
 
 #include <linux/atomic.h>
+#include <linux/bitops.h>
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/kobject.h>
@@ -63,6 +64,8 @@ struct goheap {
 	struct delayed_work soft_work;
 	bool soft_unfinished;		/* the heap mutex */
 	wait_queue_head_t pressure_wait;	/* those who poll(); they have a file */
+	atomic64_t pressure_ns;		/* since when pressure has had no answer, 0: it has */
+	atomic64_t pressure_last_ns;	/* when it was felt last */
 	struct list_head lru;
 	struct kobject kobj;
 	struct work_struct free_work;
@@ -88,6 +91,7 @@ int goheap_attach(struct goheap_file *gf, u64 addr);
 void goheap_put(struct goheap *heap);
 void goheap_put_async(struct goheap *heap);
 struct goheap *goheap_next(u32 *id);
+struct goheap *goheap_find(u64 id);
 
 void goheap_settle_locked(struct goheap *heap);
 void goheap_raise_pressure(struct goheap *heap);
@@ -152,6 +156,22 @@ static inline u64 goheap_now_ns(void)
 	return ktime_get_coarse_ns();
 }
 
+/*
+ * Histograms: by powers of two.  Slot 0 is for 0, slot n for what is at least
+ * 2^(n - 1), and the last one for all that is more.
+ */
+#define GOHEAP_HIST_SLOTS	33
+
+static inline unsigned int goheap_hist_slot(u64 value)
+{
+	return min_t(unsigned int, fls64(value), GOHEAP_HIST_SLOTS - 1);
+}
+
+static inline u64 goheap_hist_from(unsigned int slot)
+{
+	return slot ? BIT_ULL(slot - 1) : 0;
+}
+
 /* ---- dev.c -------------------------------------------------------------- */
 
 extern const struct file_operations goheap_fops;
@@ -168,6 +188,7 @@ union goheap_arg {
 	struct goheap_scavenge scavenge;
 	struct goheap_stats stats;
 	struct goheap_limit limit;
+	struct goheap_map map;
 };
 
 struct goheap_cmd {
@@ -180,6 +201,11 @@ const struct goheap_cmd *goheap_cmd_find(unsigned int nr);
 int goheap_cmd_run(struct goheap_file *gf, unsigned int nr, void __user *uptr);
 void goheap_read_stats(struct goheap *heap, struct goheap_stats *stats);
 void goheap_add_stats(struct goheap_stats *total, const struct goheap_stats *stats);
+
+/* ---- map.c -------------------------------------------------------------- */
+
+u32 goheap_map_state(const struct gh_span_view *view);
+int goheap_cmd_map(struct goheap_file *gf, union goheap_arg *arg);
 
 /* ---- uring.c ------------------------------------------------------------ */
 
@@ -203,6 +229,7 @@ struct goheap_scav {
 
 int goheap_scavenge(struct goheap *heap, struct goheap_scav *scav);
 int goheap_scavenge_all(struct goheap_scav *scav);
+u64 goheap_latency_count(unsigned int slot);
 void goheap_age_kick(void);
 int goheap_scavenger_init(void);
 void goheap_scavenger_stop(void);
@@ -231,6 +258,7 @@ bool goheap_populate(struct goheap *heap, unsigned long start, unsigned long byt
 extern const struct attribute_group *goheap_total_groups[];
 void goheap_sysfs_init(struct goheap *heap);
 int goheap_sysfs_add(struct goheap *heap);
+pid_t goheap_pid_seen(struct goheap *heap);
 void goheap_sysfs_wait(void);
 void goheap_debugfs_init(void);
 void goheap_debugfs_exit(void);

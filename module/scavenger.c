@@ -36,6 +36,12 @@
  * anonymous memory really became less, so that it stops when it has enough, and does
  * not go on for ever over spans that were never touched.
  *
+ * How long pressure waits for an answer is counted, for debugfs: from when it reaches a
+ * heap that has none pending until that heap releases pages.  A heap with nothing idle
+ * does not answer before its library has freed spans, nor one whose locks are taken.
+ * But a heap that had nothing to give while the pressure lasted owes no answer for it
+ * later: pressure that was not felt for a second begins anew.
+ *
  * Demand: SCAVENGE and the files named scavenge in sysfs, which wait for their
  * locks; and limits, see limit.c.
  */
@@ -72,6 +78,9 @@
 /* In one call: heaps looked at, and steps in each.  A step may free nothing. */
 #define GOHEAP_SHRINK_HEAPS	64
 #define GOHEAP_SHRINK_STEPS	64
+
+/* Pressure that was not felt for so long is over. */
+#define GOHEAP_PRESSURE_GAP_NS	NSEC_PER_SEC
 
 /* The worker rests after this long; a step is not interrupted. */
 #define GOHEAP_AGE_SLICE_NS	(2 * NSEC_PER_MSEC)
@@ -275,6 +284,35 @@ static GOHEAP_LRU_ISOLATE(goheap_lru_pick, item, arg)
 	return LRU_ROTATE;
 }
 
+/* By microseconds, of all heaps since the module was loaded. */
+static atomic64_t goheap_latency[GOHEAP_HIST_SLOTS];
+
+u64 goheap_latency_count(unsigned int slot)
+{
+	return atomic64_read(&goheap_latency[slot]);
+}
+
+/* Of reclaimers that come at the same time one may be miscounted: no lock for that. */
+static void goheap_pressure_begins(struct goheap *heap)
+{
+	u64 now_ns = ktime_get_ns();
+	u64 last_ns = atomic64_xchg(&heap->pressure_last_ns, now_ns);
+
+	if (!atomic64_read(&heap->pressure_ns) || now_ns > last_ns + GOHEAP_PRESSURE_GAP_NS)
+		atomic64_set(&heap->pressure_ns, now_ns);
+}
+
+static void goheap_pressure_answered(struct goheap *heap)
+{
+	u64 since_ns = atomic64_xchg(&heap->pressure_ns, 0);
+	u64 us;
+
+	if (!since_ns)
+		return;
+	us = div_u64(ktime_get_ns() - since_ns, NSEC_PER_USEC);
+	atomic64_inc(&goheap_latency[goheap_hist_slot(us)]);
+}
+
 /*
  * Releases @want pages of memory, if so many are idle, and at most one run more; says
  * how many.
@@ -290,6 +328,8 @@ static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want,
 		if (goheap_release_step(heap, &step))
 			break;
 		freed += step.hw_pages;
+		if (step.hw_pages)
+			goheap_pressure_answered(heap);
 	}
 	return freed;
 }
@@ -297,6 +337,7 @@ static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want,
 static void goheap_tell_pressure(struct goheap *heap, unsigned long want)
 {
 	goheap_raise_pressure(heap);
+	goheap_pressure_begins(heap);
 	trace_goheap_pressure(heap->id, goheap_pressure_events(heap), want);
 }
 

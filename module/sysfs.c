@@ -43,7 +43,7 @@ struct goheap_attr {
 };
 
 /* The process's id as the reader knows it, 0 if not at all. */
-static pid_t goheap_pid_seen(struct goheap *heap)
+pid_t goheap_pid_seen(struct goheap *heap)
 {
 	return pid_nr_ns(heap->pid, task_active_pid_ns(current));
 }

@@ -183,6 +183,21 @@ static inline int limit_set(int fd, uint64_t soft, uint64_t hard)
 	return cmd(fd, GOHEAP_LIMIT, &l);
 }
 
+/* Of a heap by its id, 0: that of fd; *cursor as the call has it, *done what was told. */
+static inline int map_read(int fd, uint64_t heap_id, uint64_t *cursor,
+			   struct goheap_map_span *s, unsigned int n, unsigned int *done)
+{
+	struct goheap_map m = {
+		.size = sizeof(m), .spans = (uintptr_t)s, .nr = n, .cursor = *cursor,
+		.heap_id = heap_id,
+	};
+	int err = cmd(fd, GOHEAP_MAP, &m);
+
+	*cursor = m.cursor;
+	*done = m.done;
+	return err;
+}
+
 static inline int stats(int fd, struct goheap_stats *s)
 {
 	*s = (struct goheap_stats){ .size = sizeof(*s) };

@@ -67,6 +67,7 @@ union arg {
 	struct goheap_scavenge scavenge;
 	struct goheap_stats stats;
 	struct goheap_limit limit;
+	struct goheap_map map;
 	char room[8192];
 };
 
@@ -82,6 +83,7 @@ static const struct {
 	{ GOHEAP_SCAVENGE, sizeof(struct goheap_scavenge) },
 	{ GOHEAP_STATS, sizeof(struct goheap_stats) },
 	{ GOHEAP_LIMIT, sizeof(struct goheap_limit) },
+	{ GOHEAP_MAP, sizeof(struct goheap_map) },
 };
 
 #define NR_ALL	(sizeof(all) / sizeof(all[0]))
@@ -142,6 +144,7 @@ TEST_F(heap, unknown_flags)
 {
 	struct goheap_span alloc = { .npages = 1 };
 	struct goheap_span free = { .addr = (uintptr_t)self->span };
+	struct goheap_map_span room[1];
 	int other = dev_open();
 	union arg a;
 
@@ -158,6 +161,8 @@ TEST_F(heap, unknown_flags)
 				a.vec.spans = (uintptr_t)&alloc;
 			if (all[i].nr == GOHEAP_SPAN_FREE)
 				a.vec.spans = (uintptr_t)&free;
+			if (all[i].nr == GOHEAP_MAP)
+				a.map.spans = (uintptr_t)room;
 			if (a.vec.spans && all[i].nr != GOHEAP_ATTACH)
 				a.vec.nr = 1;
 			if (all[i].nr == GOHEAP_SPAN_RESIZE) {

@@ -16,8 +16,10 @@ static inline int all_stale(int fd)
 	struct goheap_scavenge sc;
 	struct goheap_stats st;
 	struct goheap_resize r;
+	struct goheap_map_span ms;
 	struct goheap_span s;
-	uint64_t soft, hard;
+	uint64_t soft, hard, cursor = 0;
+	unsigned int done;
 	void *p;
 
 	if (info(fd, &i) != -ESTALE)
@@ -42,6 +44,8 @@ static inline int all_stale(int fd)
 		return 9;
 	if (limit_get(fd, &soft, &hard) != -ESTALE || limit_set(fd, ALL, 0) != -ESTALE)
 		return 10;
+	if (map_read(fd, 0, &cursor, &ms, 1, &done) != -ESTALE)
+		return 11;
 	return 0;
 }
 

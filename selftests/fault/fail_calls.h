@@ -420,6 +420,15 @@ static int limit_get_run(void)
 	return limit_get(heap.fd, &soft, &hard);
 }
 
+static int look_run(void)
+{
+	struct goheap_map_span s[2 * KEPT];
+	unsigned int done;
+	uint64_t cursor = 0;
+
+	return map_read(heap.fd, 0, &cursor, s, 2 * KEPT, &done);
+}
+
 /* So that it releases what is idle. */
 static int limit_set_run(void)
 {
@@ -766,6 +775,7 @@ static const struct call calls[] = {
 	{ "INFO", nothing, info_run, same, nothing },
 	{ "ATTACH", attach_setup, attach_run, attach_settle, attach_undo },
 	{ "STATS", nothing, stats_run, same, nothing },
+	{ "MAP", nothing, look_run, same, nothing },
 	{ "LIMIT, read", nothing, limit_get_run, same, nothing },
 	{ "LIMIT, set", idle_setup, limit_set_run, limit_settle, scavenge_undo },
 	{ "SCAVENGE", idle_setup, scavenge_run, scavenge_settle, scavenge_undo },

@@ -337,7 +337,7 @@ static char *edge(void)
 
 static const unsigned long commands[] = {
 	GOHEAP_INFO, GOHEAP_ATTACH, GOHEAP_SPAN_ALLOC, GOHEAP_SPAN_FREE, GOHEAP_SPAN_RESIZE,
-	GOHEAP_SCAVENGE, GOHEAP_STATS, GOHEAP_LIMIT,
+	GOHEAP_SCAVENGE, GOHEAP_STATS, GOHEAP_LIMIT, GOHEAP_MAP,
 };
 
 /* The same struct, by its size, flags, and where it is. */

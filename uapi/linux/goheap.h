@@ -19,6 +19,7 @@
  *  - From an address space other than the heap's own (a forked child, a program
  *    after exec, a process that was sent the descriptor): ESTALE.
  *  - Before the arena is mapped: ENXIO (INFO and ATTACH excepted).
+ *  - The last two do not hold for MAP of a heap that is named by its id.
  *  - Commands may be issued from any thread, and are serialised per heap.
  *
  * Addresses and lengths are in bytes unless the name says pages; a page here is
@@ -73,6 +74,7 @@ struct goheap_ctl {
 #define GOHEAP_FEAT_LIMIT	(1ULL << 6)	/* LIMIT */
 #define GOHEAP_FEAT_POLL	(1ULL << 7)	/* poll() tells of memory pressure */
 #define GOHEAP_FEAT_POPULATE	(1ULL << 8)	/* GOHEAP_VEC_POPULATE */
+#define GOHEAP_FEAT_MAP		(1ULL << 9)	/* MAP */
 
 /**
  * struct goheap_info - what this kernel and this heap are (GOHEAP_INFO)
@@ -316,6 +318,59 @@ struct goheap_limit {
 	__u64 hard_bytes;
 };
 
+/* goheap_map_span.state */
+#define GOHEAP_MAP_INUSE	1U	/* allocated */
+#define GOHEAP_MAP_IDLE		2U	/* free, and may have pages */
+#define GOHEAP_MAP_RELEASED	3U	/* free, without pages: given back or never touched */
+#define GOHEAP_MAP_SCAVENGING	4U	/* free, its pages being released */
+
+/**
+ * struct goheap_map_span - a span as MAP tells of it
+ * @addr: first address
+ * @npages: length in heap pages
+ * @unused_ns: how long it has been free, as exact as a tick of the kernel's clock;
+ *	0 in use
+ * @state: GOHEAP_MAP_*
+ * @tag: in use: what it was allocated with; else 0
+ */
+struct goheap_map_span {
+	__u64 addr;
+	__u64 npages;
+	__u64 unused_ns;
+	__u32 state;
+	__u32 tag;
+};
+
+/**
+ * struct goheap_map - the spans of an arena, in use or free, by address (GOHEAP_MAP)
+ * @size: in: sizeof(struct goheap_map)
+ * @flags: in: 0
+ * @spans: in: address of an array of @nr struct goheap_map_span
+ * @nr: in: 1 .. GOHEAP_VEC_MAX, else EINVAL
+ * @done: in: 0; out: how many elements were written
+ * @cursor: in: 0 to begin, or as the call before left it; out: where to go on, 0
+ *	when all has been told
+ * @heap_id: in: which heap: the name of its directory in sysfs; 0: that of this open
+ *
+ * Where GOHEAP_FEAT_MAP is set.  It tells of the part of the arena that was ever used:
+ * its spans cover that without a gap.  The heap is in use meanwhile: one call is no
+ * snapshot, and several are less so.
+ *
+ * With a @heap_id, any open will do, in any process.  Who may open the heap's files in
+ * sysfs may know its map, and no one else: its user, and root.  ESRCH: there is no such
+ * heap, or the caller's pid namespace does not have its process; EACCES: it is another
+ * user's.
+ */
+struct goheap_map {
+	__u32 size;
+	__u32 flags;
+	__u64 spans;
+	__u32 nr;
+	__u32 done;
+	__u64 cursor;
+	__u64 heap_id;
+};
+
 #define GOHEAP_IOC		0xB4
 
 #define GOHEAP_INFO		_IOWR(GOHEAP_IOC, 0x00, struct goheap_info)
@@ -326,5 +381,6 @@ struct goheap_limit {
 #define GOHEAP_SCAVENGE		_IOWR(GOHEAP_IOC, 0x05, struct goheap_scavenge)
 #define GOHEAP_STATS		_IOWR(GOHEAP_IOC, 0x06, struct goheap_stats)
 #define GOHEAP_LIMIT		_IOWR(GOHEAP_IOC, 0x07, struct goheap_limit)
+#define GOHEAP_MAP		_IOWR(GOHEAP_IOC, 0x08, struct goheap_map)
 
 #endif /* _UAPI_LINUX_GOHEAP_H */
