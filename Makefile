@@ -147,6 +147,13 @@ NCURSES	:= $(shell $(CC) -E -include ncurses.h -x c /dev/null >/dev/null 2>&1 &&
 CLI_CFLAGS += $(if $(NCURSES),-DGOHEAP_NCURSES)
 CLI_LIBS := $(NCURSES)
 
+# Pictures, with the headers of the package libcairo2-dev; the library itself is loaded when
+# one is drawn.
+CLI_CFLAGS += $(shell $(CC) -E -include cairo/cairo-svg.h -x c /dev/null >/dev/null 2>&1 && \
+		echo -DGOHEAP_CAIRO)
+# Which sizes the library's tags mean.
+CLI_OBJ	+= $(B)/obj/userlib/sizeclass.o
+
 lib: $(B)/goheap
 
 # Before the rule for all of userlib, which is about what goes into the library.

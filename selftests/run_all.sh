@@ -61,7 +61,7 @@ ended()
 run_native()
 {
 	"$here/run.sh" vm/klog_test vm/run_test bench/bench_test \
-		cli/show_test cli/command_test cli/run_test cli/top_test syzkaller core lib@embedded programs@embedded
+		cli/show_test cli/command_test cli/run_test cli/top_test cli/map_test syzkaller core lib@embedded programs@embedded
 	"$here/run.sh" install/make_test examples/link_test examples/service_test examples/profile_test
 }
 

@@ -25,6 +25,7 @@ static const struct cli_command *const commands[] = {
 	&cmd_scavenge,
 	&cmd_limit,
 	&cmd_doctor,
+	&cmd_map,
 };
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
