@@ -61,7 +61,8 @@ ended()
 run_native()
 {
 	"$here/run.sh" vm/klog_test vm/run_test bench/bench_test \
-		cli/show_test cli/command_test cli/run_test cli/top_test cli/map_test syzkaller core lib@embedded programs@embedded
+		cli/show_test cli/command_test cli/run_test cli/top_test cli/map_test cli/doctor_test \
+		syzkaller core lib@embedded programs@embedded
 	"$here/run.sh" install/make_test examples/link_test examples/service_test examples/profile_test
 }
 
@@ -71,7 +72,8 @@ run_vm()
 	"$here/run.sh" vm/vm_test install/deb_test
 	VM_TIMEOUT=1800 boot device dev programs@device stress fault &
 	VM_TIMEOUT=1800 boot library lib@device pressure/memcg_test pressure/nested_test \
-		install/module_test examples/stats_test examples/container_test
+		install/module_test examples/stats_test examples/container_test \
+		cli/vm_doctor_test
 	VM_TIMEOUT=600 VM_MEM=1G VM_APPEND=cgroup_disable=memory \
 		boot small pressure/global_test
 	wait

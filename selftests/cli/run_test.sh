@@ -4,7 +4,7 @@
 # goheap run: the program has the library as its malloc, also after make install, and what
 # was in the environment; what keeps the library out of it is said; and which backend it
 # gets.  Here that is the one in the library: there is no device.
-# shellcheck disable=SC2016,SC2119,SC2317
+# shellcheck disable=SC2015,SC2016,SC2119,SC2317
 # shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$(realpath "$0")")/common.sh"
 unset GOHEAPDEBUG

@@ -129,7 +129,7 @@ takes_little()
 	sleep 1
 	pid=$(<"$work/pid")
 	before=$(cpu_of "$pid")
-	sleep $seconds
+	sleep "$seconds"
 	used=$(($(cpu_of "$pid") - before))
 	note "goheap top of 1000 heaps, each second: $used ms of CPU in $seconds s"
 	kill "$pid"

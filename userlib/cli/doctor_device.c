@@ -53,8 +53,32 @@ static void mend_node(struct finding *f, const char *first)
 		doctor_mend(f, "%smknod -m 666 " DEVICE " c %s", first, numbers);
 }
 
+/* Names, or numbers where there are none; each in a buffer of its own. */
+static const char *user_name(char buf[64], uid_t uid)
+{
+	const struct passwd *user = getpwuid(uid);
+
+	if (user)
+		snprintf(buf, 64, "%s", user->pw_name);
+	else
+		snprintf(buf, 64, "user %u", uid);
+	return buf;
+}
+
+static const char *group_name(char buf[64], gid_t gid)
+{
+	const struct group *group = getgrgid(gid);
+
+	if (group)
+		snprintf(buf, 64, "%s", group->gr_name);
+	else
+		snprintf(buf, 64, "group %u", gid);
+	return buf;
+}
+
 static void no_permission(struct finding *f)
 {
+	char owner[64], group[64], me[64];
 	struct statvfs fs;
 	struct stat st;
 
@@ -62,12 +86,9 @@ static void no_permission(struct finding *f)
 		doctor_wrong(f, DEVICE " is on a file system that is mounted nodev");
 		mend_node(f, "mount -o remount,dev /dev; ");
 	} else if (!stat(DEVICE, &st)) {
-		const struct passwd *user = getpwuid(st.st_uid), *me = getpwuid(geteuid());
-		const struct group *group = getgrgid(st.st_gid);
-
 		doctor_wrong(f, DEVICE " is %s:%s with mode %04o: %s may not open it",
-			     user ? user->pw_name : "?", group ? group->gr_name : "?",
-			     st.st_mode & 07777, me ? me->pw_name : "this user");
+			     user_name(owner, st.st_uid), group_name(group, st.st_gid),
+			     st.st_mode & 07777, user_name(me, geteuid()));
 		doctor_mend(f, "chmod 666 " DEVICE "    # a heap reaches its opener's memory only");
 	} else {
 		doctor_wrong(f, DEVICE ": %s", strerror(EACCES));

@@ -5,9 +5,7 @@
  * itself (vermagic), wherever it was put.
  */
 #include <ctype.h>
-#include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <glob.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -77,11 +75,6 @@ static bool read_vermagic(const char *path, char release[RELEASE_SIZE])
 	return at != NULL;
 }
 
-static bool is_module(const char *name)
-{
-	return !strncmp(name, "goheap.ko", 9) && (!name[9] || name[9] == '.');
-}
-
 /* The release that the folder is for, where the file does not say. */
 static void release_of_path(struct module_file *m)
 {
@@ -90,33 +83,35 @@ static void release_of_path(struct module_file *m)
 	snprintf(m->release, sizeof(m->release), "%.*s", (int)strcspn(from, "/"), from);
 }
 
-/* What nftw() leaves no other way to. */
-static struct module_file *found;
-
-static int look_at(const char *path, const struct stat *st, int type, struct FTW *at)
+/*
+ * The first one for a release, "*" for any.  What is not the kernel's own is near the top:
+ * in updates, updates/dkms, extra.
+ */
+static bool find_for(const char *release, struct module_file *m)
 {
-	if (type != FTW_F || !is_module(path + at->base))
-		return 0;
-	snprintf(found->path, sizeof(found->path), "%s", path);
-	if (!read_vermagic(path, found->release))
-		release_of_path(found);
-	return 1;
-}
+	static const char *const depths[] = { "", "*/", "*/*/" };
+	bool found = false;
 
-/* The first one below a folder. */
-static bool find_below(const char *dir, struct module_file *m)
-{
-	found = m;
-	return nftw(dir, look_at, 16, FTW_PHYS) == 1;
+	for (size_t i = 0; i < sizeof(depths) / sizeof(depths[0]) && !found; i++) {
+		char pattern[PATH_SIZE];
+		glob_t g;
+
+		snprintf(pattern, sizeof(pattern), MODULES "/%s/%sgoheap.ko*", release, depths[i]);
+		if (glob(pattern, 0, NULL, &g))
+			continue;
+		snprintf(m->path, sizeof(m->path), "%s", g.gl_pathv[0]);
+		globfree(&g);
+		if (!read_vermagic(m->path, m->release))
+			release_of_path(m);
+		found = true;
+	}
+	return found;
 }
 
 /* Of this kernel, else of another one. */
 static bool find_installed(struct module_file *m)
 {
-	char dir[PATH_SIZE];
-
-	snprintf(dir, sizeof(dir), MODULES "/%s", doctor_release());
-	return find_below(dir, m) || find_below(MODULES, m);
+	return find_for(doctor_release(), m) || find_for("*", m);
 }
 
 /* In the tree that this command was built in. */
