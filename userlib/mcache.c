@@ -50,6 +50,10 @@
 #define OWN_PAGES_MIN	8u
 #define OWN_PART	64u
 #define OWN_PAGES_SMALL	64u
+/* From so many on a thread gives up spans for others before it gets one. */
+#define MANY_THREADS	8u
+/* For as many times that it needed one of those again it may own a page more. */
+#define MISSES_PER_PAGE	4u
 /* Pages taken from mcentral before the sweeper hears of them. */
 #define TELL_PAGES	32u
 /* Classes that are looked at for one that has a span to spare. */
@@ -201,6 +205,11 @@ static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 	ghu_mcentral_uncache_span(oldest);
 }
 
+static bool are_many(void)
+{
+	return __atomic_load_n(&nr_caches, __ATOMIC_RELAXED) >= MANY_THREADS;
+}
+
 /* What each thread may own. */
 static size_t own_pages_limit(void)
 {
@@ -214,22 +223,72 @@ static size_t own_pages_limit(void)
 	return total <= nr * OWN_PAGES_MIN ? OWN_PAGES_MIN : total / nr;
 }
 
-static bool owns_too_much(const struct ghu_mcache *mc)
+/* Long-lived threads so find out what they need. */
+static size_t may_own(const struct ghu_mcache *mc)
 {
-	return mc->owned_pages >= own_pages_limit();
+	return own_pages_limit() + mc->missed / MISSES_PER_PAGE;
 }
 
-/* Another class gives up a span if it has two, a different one each time. */
+static bool owns_too_much(const struct ghu_mcache *mc)
+{
+	return mc->owned_pages >= may_own(mc);
+}
+
+static void release_class(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mspan *first = ghu_mcache_ring(mc, sizeclass), *s = first, *next;
+
+	ghu_recent_drop(mc, sizeclass);
+	ghu_mcache_count_closed(mc, sizeclass);
+	mc->classes[sizeclass].span = NULL;
+	mc->classes[sizeclass].due = 0;
+	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
+	while (s) {
+		next = s->next;
+		mc->owned_pages -= s->npages;
+		ghu_mcentral_uncache_span(s);
+		s = next == first ? NULL : next;
+	}
+}
+
+/* Whether nothing was allocated of the class since somebody asked last, as far as one can see. */
+static bool is_unused(struct ghu_mcache_class *c)
+{
+	uint64_t look = c->window.free ^ c->opened;
+	uint8_t seen = c->seen;
+
+	look ^= look >> 32;
+	look ^= look >> 16;
+	c->seen = (uint8_t)(look ^ look >> 8);
+	return c->seen == seen;
+}
+
+/* A class gives up a span if it has two; among many threads also its last, if it is unused. */
+static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
+{
+	const struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass);
+
+	if (!s)
+		return false;
+	if (s->next != s) {
+		let_go_oldest(mc, sizeclass);
+		return true;
+	}
+	if (!are_many() || !is_unused(&mc->classes[sizeclass]))
+		return false;
+	release_class(mc, sizeclass);
+	mc->classes[sizeclass].given_up = true;
+	return true;
+}
+
+/* Another class gives up a span, a different one each time. */
 static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
 {
 	for (unsigned int i = 0; i < LET_GO_LOOKS; i++) {
 		size_t c = mc->victim = mc->victim % (GHU_NUM_CLASSES - 1) + 1;
-		const struct ghu_mspan *s = ghu_mcache_ring(mc, c);
 
-		if (c != sizeclass && s && s->next != s) {
-			let_go_oldest(mc, c);
+		if (c != sizeclass && let_go_of(mc, c))
 			return true;
-		}
 	}
 	return false;
 }
@@ -250,7 +309,7 @@ static bool others_let_go(struct ghu_mcache *mc, size_t sizeclass)
 void ghu_mcache_trim(void)
 {
 	struct ghu_mcache *mc = ghu_mcache;
-	size_t limit = own_pages_limit();
+	size_t limit = may_own(mc);
 
 	if (mc->owned_pages > limit + limit / 4 && let_go_of_another(mc, 0))
 		let_go_of_another(mc, 0);
@@ -300,28 +359,26 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 	return sweep_owned(mc, sizeclass, s);
 }
 
-static void release_class(struct ghu_mcache *mc, size_t sizeclass)
-{
-	struct ghu_mspan *first = ghu_mcache_ring(mc, sizeclass), *s = first, *next;
-
-	ghu_recent_drop(mc, sizeclass);
-	ghu_mcache_count_closed(mc, sizeclass);
-	mc->classes[sizeclass].span = NULL;
-	mc->classes[sizeclass].due = 0;
-	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
-	while (s) {
-		next = s->next;
-		mc->owned_pages -= s->npages;
-		ghu_mcentral_uncache_span(s);
-		s = next == first ? NULL : next;
-	}
-}
-
 static void release_all(struct ghu_mcache *mc)
 {
 	ghu_large_flush(mc);
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
 		release_class(mc, i);
+}
+
+/*
+ * Before the class gets a span.  Of many threads each may own little: not even a span of
+ * each class that it once used.
+ */
+static ghu_noinline void make_room(struct ghu_mcache *mc, size_t sizeclass)
+{
+	struct ghu_mcache_class *c = &mc->classes[sizeclass];
+
+	if (c->given_up)
+		mc->missed++;
+	c->given_up = false;
+	if (owns_too_much(mc))
+		let_go_of_another(mc, sizeclass);
 }
 
 /* ---- what fork() left behind ---- */
@@ -422,6 +479,8 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 	if (ghu_unlikely(__atomic_load_n(&ghu_bgscavenge_lost, __ATOMIC_RELAXED)))
 		ghu_bgscavenge_again();
 	heed_pressure(mc);
+	if (ghu_unlikely(are_many()))
+		make_room(mc, sizeclass);
 	if (ghu_likely(mc == ghu_mcache))
 		ghu_recent_grow(mc, sizeclass);
 	s = ghu_mcentral_cache_span(sizeclass, mc);

@@ -37,6 +37,8 @@ struct ghu_mcache_class {
 	uint16_t nr_recent, max_recent;
 	bool zero;			/* the window's objects read as zeros: none was handed out */
 	uint8_t due;			/* what the next object is; enum ghu_sample */
+	uint8_t seen;			/* what it looked like; see mcache.c */
+	bool given_up;			/* its last span was, to make room */
 	/*
 	 * The window's; others of the owner's follow in a ring, the oldest first.  Where
 	 * allocations are sampled, GHU_NO_REOPEN is added.
@@ -65,6 +67,7 @@ struct ghu_mcache {
 	size_t keep_pages;	/* that it may keep in all */
 	unsigned int nr_long;	/* taken that were too long to be kept */
 	size_t owned_pages;
+	unsigned int missed;	/* times that a class was given up, and needed again */
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int turns;	/* times that a full span met that there were too many */
 	unsigned int victim;	/* the class that was asked last to give up a span */
