@@ -216,6 +216,8 @@ check-kernels:				## the module on the kernels of KERNELS=debian12: all that Deb
 	@$(TOOLS) install reach
 	+@$(SUBMAKE) lib selftests-dev selftests-stress
 	@selftests/reach/kernels.sh test $(or $(KERNELS),debian12)
+newcomer: deps				## what README.md says, on a Debian without anything, in a VM
+	@selftests/run_all.sh newcomer
 fuzz: deps				## the page heap against its oracle, for MINUTES=20; FUZZ=lib: malloc and all
 	@$(TOOLS) need clang && $(TOOLS) need libclang-rt-14-dev
 	+@$(SUBMAKE) lib
@@ -269,5 +271,5 @@ export RUNS WORK IDLE
 export VM_MEM VM_CPUS VM_TIMEOUT VM_APPEND VM_KLOG VM_ACCEL VM_QEMU
 
 FORCE:
-.PHONY: all lib module selftests demo vm check check-native check-vm check-debug check-kernels fuzz torture \
+.PHONY: all lib module selftests demo vm check check-native check-vm check-debug check-kernels newcomer fuzz torture \
 	bench bench-vm deps clean help FORCE

@@ -139,7 +139,7 @@ uninstall-dkms: uninstall-system
 deb:					## Debian packages, into build/deb
 	@$(TOOLS) install deb
 	$(Q)rm -rf $(B)/deb && mkdir -p $(B)/deb/goheap
-	$(Q)if [ -e .git ]; then git ls-files -z -co --exclude-standard; \
+	$(Q)if [ -e .git ]; then git -c safe.directory='*' ls-files -z -co --exclude-standard; \
 	else find . -type f ! -path './build/*' -print0; fi | \
 		tar -c --null -T - | tar -C $(B)/deb/goheap -x
 	$(Q)cd $(B)/deb/goheap && env -u MAKEFLAGS -u MAKELEVEL -u BUILD -u CC dpkg-buildpackage -us -uc -b \

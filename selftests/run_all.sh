@@ -4,7 +4,7 @@
 # All tests: `make check`, `make check-native`, `make check-vm`, `make check-debug`,
 # and for .ci/run a part of the last.
 #
-#   run_all.sh native|vm|debug|debug-part...
+#   run_all.sh native|vm|debug|debug-part|newcomer...
 #
 # Says which groups run where, boots a VM for each set of conditions, counts the
 # lines that run.sh prints here and there, and ends with the totals.  A VM that
@@ -78,6 +78,13 @@ run_vm()
 		boot small pressure/global_test
 	wait
 	ended device library small
+}
+
+# The screens it ends with are what one would like to see.
+run_newcomer()
+{
+	"$here/run.sh" install/newcomer_test
+	sed 's/^\(not \)\?ok/# &/' "$BUILD/selftests/log/install.newcomer_test.out"
 }
 
 # On the debug kernel, which is several times slower: it fails a run by what its
