@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * GOHEAPDEBUG=bgscavenge: a process that freed everything and sleeps gives its memory
- * back, and so does a forked child; the thread that does it leaves signals alone.
+ * GOHEAPDEBUG=bgscavenge: a process that freed everything gives its memory back within a
+ * second of the age that was set, be it that it sleeps or has little to do, and so does a
+ * forked child; the thread that does it leaves signals alone.
  */
 #include <dirent.h>
 #include <stdlib.h>
@@ -9,17 +10,18 @@
 #include "back_test.h"
 #include "front_calls.h"
 
-#define OBJECTS		400000
+#define OBJECTS		520000
+#define AGE_MS		300
 /* What the thread's cache holds, half a MiB, and tables of what there was. */
 #define LEFT		((size_t)2 << 20)
 
-/* Of all sizes, 290 MB in all, and some large ones. */
+/* Of 16 to 1024 bytes, 270 MB in all, and some large ones. */
 static void use_memory(int nr)
 {
 	void **list = NULL, **object;
 
 	for (int i = 0; i < nr; i++) {
-		size_t size = i % 4000 ? 16 + 7 * (i % 200) : 50000;
+		size_t size = i % 4000 ? 16 + i % 1009 : 50000;
 
 		object = vmalloc(size);
 		memset(object, 1, size);
@@ -32,22 +34,38 @@ static void use_memory(int nr)
 	}
 }
 
-/* Every case is a forked child, which starts a thread of its own.  Nothing is allocated meanwhile. */
-static int returns(size_t before)
+/* What a program does that has little to do; never more than the fast paths of malloc(). */
+static void some_activity(void)
 {
-	size_t after = t_rss();
+	void *objects[10];
 
-	T(after > before + 100 * LEFT);
-	for (int i = 0; i < 100 && after > before + LEFT; i++) {
-		usleep(100000);
+	for (int i = 0; i < 10; i++)
+		objects[i] = vmalloc(64 << i % 4);
+	for (int i = 0; i < 10; i++)
+		vfree(objects[i]);
+}
+
+/* Every case is a forked child, which starts a thread of its own. */
+static int returns(size_t before, bool active)
+{
+	size_t full = t_rss(), after = full;
+	int ms = 0;
+
+	T(full > before + 100 * LEFT);
+	for (; ms < 10000 && after > before + LEFT; ms += 10) {
+		if (active)
+			some_activity();
+		usleep(10000);
 		after = t_rss();
 	}
-	printf("# resident %zu KiB, then %zu\n", before / 1024, after / 1024);
+	printf("# resident %zu KiB, then %zu; after %d ms %zu\n", before / 1024, full / 1024, ms,
+	       after / 1024);
 	T(after <= before + LEFT);
+	T(ms <= AGE_MS + 1000);
 	return T_PASS;
 }
 
-static int test_sleeps(void)
+static int returns_all(bool active)
 {
 	size_t before;
 
@@ -58,7 +76,17 @@ static int test_sleeps(void)
 	use_memory(1000);
 	before = t_rss();
 	use_memory(OBJECTS);
-	return returns(before);
+	return returns(before, active);
+}
+
+static int test_sleeps(void)
+{
+	return returns_all(false);
+}
+
+static int test_active(void)
+{
+	return returns_all(true);
 }
 
 /* How many threads of that name there are; *blocked: the signals that the last one blocks. */
@@ -114,6 +142,7 @@ static int test_none(void)
 
 static const struct t_case cases[] = {
 	{ "a process that sleeps", test_sleeps },
+	{ "a process with little to do", test_active },
 	{ "the thread", test_thread },
 	{ "none unless asked for", test_none },
 };
@@ -133,7 +162,7 @@ int main(int argc, char **argv)
 		return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 	snprintf(text, sizeof(text), "%d", at_start);
 	setenv("GOHEAP_TEST_THREADS", text, 1);
-	snprintf(text, sizeof(text), "%s,bgscavenge=300", options ? options : "");
+	snprintf(text, sizeof(text), "%s,bgscavenge=%d", options ? options : "", AGE_MS);
 	setenv("GOHEAPDEBUG", text, 1);
 	execv("/proc/self/exe", argv);
 	return 1;
