@@ -16,17 +16,6 @@ dir=/sys/class/misc/goheap
 work=$(mktemp -d)
 trap 'kill $(jobs -p) 2>/dev/null; wait; rm -rf "$work"' EXIT
 
-# A program of malloc and free, that then waits.
-churn='import ctypes, time
-l = ctypes.CDLL(None)
-l.malloc.restype = ctypes.c_void_p
-l.free.argtypes = [ctypes.c_void_p]
-l.memset.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_size_t]
-p = [l.malloc(60000) for i in range(1000)]
-for q in p: l.memset(q, 1, 60000)
-for q in p[100:]: l.free(q)
-time.sleep(1000)'
-
 LD_PRELOAD=$lib redis-server --port 0 --unixsocket "$work/sock" --save '' --enable-debug-command yes >/dev/null &
 for _ in $(seq 100); do
 	[ "$(redis-cli -s "$work/sock" ping 2>/dev/null)" = PONG ] && break
@@ -35,8 +24,8 @@ done
 redis-cli -s "$work/sock" debug populate 50000 key 200 >/dev/null
 redis-cli -s "$work/sock" flushall >/dev/null
 LD_PRELOAD=$lib sleep 1000 &
-LD_PRELOAD=$lib setpriv --reuid=nobody --regid=nogroup --clear-groups /usr/bin/python3 -c "$churn" &
-LD_PRELOAD=$lib setpriv --reuid=nobody --regid=nogroup --clear-groups /usr/bin/python3 -c "$churn" &
+LD_PRELOAD=$lib setpriv --reuid=nobody --regid=nogroup --clear-groups /usr/bin/python3 "$here/churn.py" &
+LD_PRELOAD=$lib setpriv --reuid=nobody --regid=nogroup --clear-groups /usr/bin/python3 "$here/churn.py" &
 last=$!
 sleep 5
 for d in "$dir"/[0-9]*; do
@@ -44,7 +33,7 @@ for d in "$dir"/[0-9]*; do
 done
 
 cd /sys || exit
-find class/misc/goheap/ module/goheap/parameters -type f ! -path '*/power/*' ! -name uevent \
+find class/misc/goheap/ module/goheap/{version,parameters} -type f ! -path '*/power/*' ! -name uevent \
 	-printf '%m %p\n' | sort -k 2 -V |
 	while read -r mode path; do
 		text=

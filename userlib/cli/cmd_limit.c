@@ -17,11 +17,6 @@ static const struct cli_option options[] = {
 	{ 0 }
 };
 
-static const char *limit_text(char buf[CLI_SIZE_MAX], uint64_t limit)
-{
-	return limit == HEAP_NO_LIMIT ? "none" : cli_size(buf, limit);
-}
-
 static uint64_t held(const struct heap *h)
 {
 	return h->value[HV_SYS] - h->value[HV_RELEASED];
@@ -37,17 +32,9 @@ static void print_table(const struct heaps *all)
 		const struct heap *h = &all->heap[i];
 
 		printf("%6u %8d %-16s %8s %8s %8s\n", h->id, h->pid, heap_name(h),
-		       cli_size(a, held(h)), limit_text(b, h->value[HV_LIMIT_SOFT]),
-		       limit_text(c, h->value[HV_LIMIT_HARD]));
+		       cli_size(a, held(h)), heap_limit_text(b, h->value[HV_LIMIT_SOFT]),
+		       heap_limit_text(c, h->value[HV_LIMIT_HARD]));
 	}
-}
-
-static void json_limit(const char *name, uint64_t limit)
-{
-	if (limit == HEAP_NO_LIMIT)
-		json_null(name);
-	else
-		json_u64(name, limit);
 }
 
 static void print_json(const struct heaps *all)
@@ -58,12 +45,10 @@ static void print_json(const struct heaps *all)
 		const struct heap *h = &all->heap[i];
 
 		json_open(NULL, '{');
-		json_u64("id", h->id);
-		json_u64("pid", (uint64_t)h->pid);
-		json_text("comm", *h->comm ? h->comm : NULL);
+		heap_json_process(h);
 		json_u64("held_bytes", held(h));
-		json_limit("limit_soft", h->value[HV_LIMIT_SOFT]);
-		json_limit("limit_hard", h->value[HV_LIMIT_HARD]);
+		heap_json_value(h, HV_LIMIT_SOFT);
+		heap_json_value(h, HV_LIMIT_HARD);
 		json_close();
 	}
 	json_close();
@@ -77,10 +62,10 @@ static void __attribute__((noreturn)) refused(const struct heap *h, uint64_t lim
 
 	if (err == -EINVAL && hard)
 		cli_die("heap %u: a hard limit of %s is below the soft one of %s: lower that first",
-			h->id, cli_size(a, limit), limit_text(b, h->value[HV_LIMIT_SOFT]));
+			h->id, cli_size(a, limit), heap_limit_text(b, h->value[HV_LIMIT_SOFT]));
 	if (err == -EINVAL)
 		cli_die("heap %u: a soft limit of %s is above the hard one of %s: raise that first, with --hard",
-			h->id, limit_text(a, limit), limit_text(b, h->value[HV_LIMIT_HARD]));
+			h->id, heap_limit_text(a, limit), heap_limit_text(b, h->value[HV_LIMIT_HARD]));
 	if (err == -ENOENT || err == -ENODEV || err == -ESRCH)
 		cli_die("heap %u: its process has ended", h->id);
 	if (err == -EACCES || err == -EPERM || err == -EROFS)

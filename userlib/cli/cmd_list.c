@@ -5,7 +5,7 @@
 #include "heaps.h"
 #include "json.h"
 
-#define WANT	(HEAP_PID | HEAP_COMM | HEAP_ARENA | 1u << HV_SYS | 1u << HV_INUSE | 1u << HV_IDLE | \
+#define WANT	(HEAP_COMM | HEAP_ARENA | 1u << HV_SYS | 1u << HV_INUSE | 1u << HV_IDLE | \
 		 1u << HV_RELEASED)
 
 static void print_table(const struct heaps *all)

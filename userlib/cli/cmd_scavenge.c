@@ -49,15 +49,22 @@ static const char *explain(int err)
 	}
 }
 
+/* As sysfs wants it. */
+static const char *amount(char buf[24], uint64_t max)
+{
+	if (max == HEAP_NO_LIMIT)
+		return "all";
+	snprintf(buf, 24, "%llu", (unsigned long long)max);
+	return buf;
+}
+
 static struct result scavenge(const struct heap *heap, uint64_t max)
 {
 	struct heap after = *heap;
 	struct result r = { 0 };
-	char text[24] = "all";
+	char buf[24];
 
-	if (max != HEAP_NO_LIMIT)
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)max);
-	r.err = heap_write(heap, "scavenge", text);
+	r.err = heap_write(heap, "scavenge", amount(buf, max));
 	if (!r.err && !heap_read(&after, WANT))
 		r.released = after.value[HV_SCAV_DEMAND] - heap->value[HV_SCAV_DEMAND];
 	return r;
@@ -69,9 +76,7 @@ static void report(const struct heap *heap, const struct result *r)
 
 	if (cli.json) {
 		json_open(NULL, '{');
-		json_u64("id", heap->id);
-		json_u64("pid", (uint64_t)heap->pid);
-		json_text("comm", *heap->comm ? heap->comm : NULL);
+		heap_json_process(heap);
 		json_u64("released_bytes", r->released);
 		json_text("error", explain(r->err));
 		json_close();
@@ -88,13 +93,11 @@ static void report(const struct heap *heap, const struct result *r)
 static uint64_t scavenge_hidden(uint64_t max)
 {
 	uint64_t before[HV_NR_TOTALS], after[HV_NR_TOTALS], nr;
-	char text[24] = "all";
+	char buf[24];
 	int err;
 
-	if (max != HEAP_NO_LIMIT)
-		snprintf(text, sizeof(text), "%llu", (unsigned long long)max);
 	heaps_totals(before, &nr);
-	err = heap_write(NULL, "scavenge", text);
+	err = heap_write(NULL, "scavenge", amount(buf, max));
 	if (err)
 		cli_die("heaps of other containers: %s", explain(err));
 	heaps_totals(after, &nr);

@@ -30,11 +30,6 @@ static const struct cli_option options[] = {
 	{ 0 }
 };
 
-static const char *limit_text(char buf[CLI_SIZE_MAX], uint64_t limit)
-{
-	return limit == HEAP_NO_LIMIT ? "none" : cli_size(buf, limit);
-}
-
 /* ---- all heaps ---- */
 
 static void print_row(const struct heap *h)
@@ -64,7 +59,7 @@ static void print_table(const struct heaps *all)
 
 		printf("%6u %8d %-16s", h->id, h->pid, heap_name(h));
 		print_row(h);
-		printf(" %8s\n", limit_text(buf, h->value[HV_LIMIT_SOFT]));
+		printf(" %8s\n", heap_limit_text(buf, h->value[HV_LIMIT_SOFT]));
 	}
 	heaps_totals(sum.value, &nr);
 	printf("%6s %8llu %-16s", "", (unsigned long long)nr, "heaps in all");
@@ -90,7 +85,7 @@ static void print_json(const struct heaps *all, unsigned int want)
 	json_totals();
 	json_open("heaps", '[');
 	for (size_t i = 0; i < all->nr; i++)
-		heap_json(&all->heap[i], want | HEAP_PID);
+		heap_json(&all->heap[i], want);
 	json_close();
 	json_u64("hidden", all->hidden);
 	json_close();

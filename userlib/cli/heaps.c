@@ -338,6 +338,11 @@ const char *heap_name(const struct heap *heap)
 	return name;
 }
 
+const char *heap_limit_text(char *buf, uint64_t limit)
+{
+	return limit == HEAP_NO_LIMIT ? "none" : cli_size(buf, limit);
+}
+
 /* Addresses do not fit the numbers of every reader of JSON. */
 static void json_arena(const struct heap *heap)
 {
@@ -348,23 +353,29 @@ static void json_arena(const struct heap *heap)
 	json_text("arena", text);
 }
 
+void heap_json_value(const struct heap *heap, int i)
+{
+	if (heap->value[i] == HEAP_NO_LIMIT)
+		json_null(heap_values[i].name);
+	else
+		json_u64(heap_values[i].name, heap->value[i]);
+}
+
+void heap_json_process(const struct heap *heap)
+{
+	json_u64("id", heap->id);
+	json_u64("pid", (uint64_t)heap->pid);
+	json_text("comm", *heap->comm ? heap->comm : NULL);
+}
+
 void heap_json(const struct heap *heap, unsigned int want)
 {
 	json_open(NULL, '{');
-	json_u64("id", heap->id);
-	if (want & HEAP_PID)
-		json_u64("pid", (uint64_t)heap->pid);
-	if (want & HEAP_COMM)
-		json_text("comm", *heap->comm ? heap->comm : NULL);
+	heap_json_process(heap);
 	if (want & HEAP_ARENA)
 		json_arena(heap);
-	for (int i = 0; i < HV_NR; i++) {
-		if (!(want & (1u << i)))
-			continue;
-		if (heap->value[i] == HEAP_NO_LIMIT)
-			json_null(heap_values[i].name);
-		else
-			json_u64(heap_values[i].name, heap->value[i]);
-	}
+	for (int i = 0; i < HV_NR; i++)
+		if (want & (1u << i))
+			heap_json_value(heap, i);
 	json_close();
 }

@@ -95,8 +95,14 @@ int heap_write(const struct heap *heap, const char *file, const char *text);
 /* Its name, for a terminal: nothing but what can be printed. */
 const char *heap_name(const struct heap *heap);
 
-/* What was read of a heap, as an object of JSON. */
+/* A limit as a size, or "none"; in the caller's buffer of CLI_SIZE_MAX. */
+const char *heap_limit_text(char *buf, uint64_t limit);
+
+/* What was read of a heap, as an object of JSON: whose it is, and what is in want. */
 void heap_json(const struct heap *heap, unsigned int want);
+/* Parts of such an object: whose heap it is, and one value. */
+void heap_json_process(const struct heap *heap);
+void heap_json_value(const struct heap *heap, int i);
 
 /* Says on stderr how many heaps were hidden, if any, and who sees them. */
 void heaps_warn_hidden(const struct heaps *all);
