@@ -4,7 +4,8 @@
 # goheap map, over a heap that is written down here: what it draws in a terminal and into
 # files, what it says as JSON, and what it refuses.
 
-# shellcheck source=common.sh
+# shellcheck disable=SC2015,SC2086,SC2119,SC2317
+# shellcheck source-path=SCRIPTDIR source=common.sh
 . "$(dirname "$(realpath "$0")")/common.sh"
 
 # 2 MiB, of 256 pages: spans as debugfs tells them, on 4 rows of 64 pages in the picture.

@@ -26,6 +26,7 @@ static const struct cli_command *const commands[] = {
 	&cmd_limit,
 	&cmd_doctor,
 	&cmd_map,
+	&cmd_trace,
 };
 
 #define NR_COMMANDS	(sizeof(commands) / sizeof(commands[0]))
