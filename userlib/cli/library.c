@@ -20,7 +20,9 @@
 #ifdef __x86_64__
 #define TRIPLET	"x86_64-linux-gnu"
 #define BEST	"glibc-hwcaps/x86-64-v3/"
-#define HAS_BEST	__builtin_cpu_supports("x86-64-v3")
+/* Whatever has these has the rest of that level, which not every compiler knows by name. */
+#define HAS_BEST	(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && \
+			 __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma"))
 #elif defined(__aarch64__)
 #define TRIPLET	"aarch64-linux-gnu"
 #else
