@@ -169,7 +169,7 @@ static int open_to(struct ghu_arena *a, uintptr_t end)
 {
 	if (ghu_mprotect(a->opened, end - a->opened, PROT_READ | PROT_WRITE))
 		return -ENOMEM;
-	__atomic_store_n(&a->opened, end, __ATOMIC_RELEASE);
+	__atomic_store_n(&a->opened, end, __ATOMIC_RELAXED);
 	return 0;
 }
 
@@ -199,7 +199,8 @@ int ghu_arena_open(struct ghu_arena *a, uintptr_t end)
 {
 	int ret;
 
-	if (ghu_likely(end <= __atomic_load_n(&a->opened, __ATOMIC_ACQUIRE)))
+	/* No data comes with it, and a fault before its time is the kernel's to repeat. */
+	if (ghu_likely(end <= __atomic_load_n(&a->opened, __ATOMIC_RELAXED)))
 		return 0;
 	ghu_lock(&a->lock);
 	ret = open_locked(a, end);

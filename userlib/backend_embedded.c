@@ -510,7 +510,7 @@ static int carve_all(struct adoption *a, uintptr_t end, const struct ghu_run *ex
 struct ghu_heap *ghu_embedded_adopt(const struct ghu_arena *arena, uintptr_t addr,
 				    size_t npages, enum ghu_gaps gaps)
 {
-	uintptr_t end = __atomic_load_n(&arena->opened, __ATOMIC_ACQUIRE);
+	uintptr_t end = __atomic_load_n(&arena->opened, __ATOMIC_RELAXED);
 	struct ghu_run extra = { .addr = addr, .npages = npages };
 	struct adoption a = { .gap = arena->start, .gaps = gaps };
 

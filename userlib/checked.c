@@ -235,7 +235,7 @@ static bool claim(struct ghu_mspan *s, uint32_t index)
 		if (!ghu_is_live(old))
 			return false;
 	} while (!__atomic_compare_exchange_n(state, &old, GHU_OBJ_HELD, false,
-					      __ATOMIC_ACQ_REL, __ATOMIC_RELAXED));
+					      __ATOMIC_RELAXED, __ATOMIC_RELAXED));
 	if (old == GHU_OBJ_SAMPLED)
 		ghu_profile_free(s->base + (uintptr_t)index * s->elemsize);
 	return true;

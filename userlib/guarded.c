@@ -270,7 +270,7 @@ ghu_on_stack void ghu_guarded_free(struct ghu_mspan *s)
 	uint8_t live = GHU_OBJ_LIVE;
 
 	if (!__atomic_compare_exchange_n(&sl->states[0], &live, GHU_OBJ_HELD, false,
-					 __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+					 __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		die("free: double free", sl);
 	if (is_overrun(sl))
 		die("object was overrun", sl);

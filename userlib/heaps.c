@@ -191,7 +191,7 @@ static void add_heap(struct ghu_heap *h)
 	if (h->kernel && fork_word == &no_children)
 		make_fork_word();
 	__atomic_store_n(&newest_is_device, h->kernel, __ATOMIC_RELAXED);
-	__atomic_store_n(&heaps[n], h, __ATOMIC_RELEASE);
+	__atomic_store_n(&heaps[n], h, __ATOMIC_RELAXED);
 	__atomic_store_n(&nr_heaps, n + 1, __ATOMIC_RELEASE);
 }
 
@@ -208,7 +208,7 @@ static struct ghu_heap *split_off_tail(struct ghu_heap *h, size_t min_bytes)
 	made = ghu_embedded_create_over(&tail);
 	if (made) {
 		h->tail_free = false;
-		__atomic_store_n(&h->arena.bytes, opened - h->arena.start, __ATOMIC_RELEASE);
+		__atomic_store_n(&h->arena.bytes, opened - h->arena.start, __ATOMIC_RELAXED);
 	}
 	return made;
 }
@@ -535,7 +535,7 @@ uint64_t ghu_heaps_pressure(void)
 {
 	uint64_t sum;
 
-	if (ghu_unlikely(!__atomic_load_n(fork_word, __ATOMIC_RELAXED)))
+	if (ghu_unlikely(!__atomic_load_n(fork_word, __ATOMIC_ACQUIRE)))
 		child_setup();
 	sum = __atomic_load_n(&own_pressure, __ATOMIC_RELAXED);
 	for (unsigned int i = 0, n = heap_count(); i < n; i++)

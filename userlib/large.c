@@ -47,7 +47,7 @@ static size_t granted_pages;	/* to all threads */
 static void put_back(struct ghu_mspan *s)
 {
 	__atomic_store_n(ghu_states(s), GHU_OBJ_FREE, __ATOMIC_RELAXED);
-	__atomic_store_n(&s->where, GHU_SPAN_IS_DEAD, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->where, GHU_SPAN_IS_DEAD, __ATOMIC_RELAXED);
 }
 
 /* All go where other threads find them, the last one first. */
@@ -140,7 +140,7 @@ static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size
 static void make_large(struct ghu_mspan *s)
 {
 	s->divmul = 0;
-	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELEASE);
+	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELAXED);
 }
 
 /* Some are kept, as many as there is room for; the first one is not. */

@@ -21,7 +21,7 @@ static ghu_noinline int make_leaf(size_t i)
 	if (!ghu_pagemap_root[i]) {
 		leaf = ghu_sys_reserve(GHU_LEAF_PAGES * sizeof(*leaf));
 		if (leaf) {
-			__atomic_store_n(&ghu_pagemap_root[i], leaf, __ATOMIC_RELEASE);
+			__atomic_store_n(&ghu_pagemap_root[i], leaf, __ATOMIC_RELAXED);
 			__atomic_fetch_add(&nr_leaves, 1, __ATOMIC_RELAXED);
 		} else {
 			ret = -ENOMEM;
@@ -38,7 +38,7 @@ int ghu_pagemap_prepare(uintptr_t addr, size_t npages)
 	if (last >> GHU_ADDR_BITS)
 		return -ENOMEM;
 	for (size_t i = addr >> GHU_LEAF_SHIFT; i <= last >> GHU_LEAF_SHIFT; i++) {
-		if (__atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_ACQUIRE))
+		if (__atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED))
 			continue;
 		if (make_leaf(i))
 			return -ENOMEM;

@@ -68,7 +68,7 @@ static inline bool ghu_replace8(uint8_t *p, uint8_t old, uint8_t new)
 {
 	if (!ghu_is_alone())
 		return __atomic_compare_exchange_n(p, &old, new, false, __ATOMIC_ACQ_REL,
-						   __ATOMIC_ACQUIRE);
+						   __ATOMIC_RELAXED);
 	if (__atomic_load_n(p, __ATOMIC_RELAXED) != old)
 		return false;
 	__atomic_store_n(p, new, __ATOMIC_RELAXED);
@@ -99,7 +99,7 @@ static inline void ghu_lock(struct ghu_lock *l)
 static inline void ghu_unlock(struct ghu_lock *l)
 {
 	if (ghu_is_alone())
-		__atomic_store_n(&l->word, 0, __ATOMIC_RELEASE);
+		__atomic_store_n(&l->word, 0, __ATOMIC_RELAXED);
 	else if (__atomic_exchange_n(&l->word, 0, __ATOMIC_RELEASE) == 2)
 		ghu_unlock_slow(l);
 }
