@@ -100,6 +100,13 @@ static int goheap_alloc_run(struct goheap *heap, const struct goheap_span *span,
 	}
 }
 
+/* @nr_grows: as many as there were before. */
+static void goheap_trace_growth(struct goheap *heap, u64 nr_grows)
+{
+	if (heap->core.stats.nr_grows != nr_grows)
+		trace_goheap_grow(heap->id, heap->core.used_pages << GH_PAGE_SHIFT);
+}
+
 static int goheap_alloc_one(struct goheap *heap, struct goheap_span *span, u64 align_pages)
 {
 	u64 nr_grows = heap->core.stats.nr_grows;
@@ -117,8 +124,7 @@ static int goheap_alloc_one(struct goheap *heap, struct goheap_span *span, u64 a
 	if (run.needzero)
 		span->flags |= GOHEAP_SPAN_NEEDZERO;
 	trace_goheap_span_alloc(heap->id, run.addr, run.npages, span->tag, span->flags);
-	if (heap->core.stats.nr_grows != nr_grows)
-		trace_goheap_grow(heap->id, heap->core.used_pages << GH_PAGE_SHIFT);
+	goheap_trace_growth(heap, nr_grows);
 	return 0;
 }
 
@@ -304,14 +310,20 @@ static int goheap_resize_run(struct goheap *heap, const struct goheap_resize *r,
 static int goheap_resize_one(struct goheap *heap, const struct goheap_resize *r,
 			     struct gh_run *old, struct gh_run *added)
 {
+	u64 nr_grows;
 	int err;
 
 	goheap_lock(heap);
+	nr_grows = heap->core.stats.nr_grows;
 	if (r->npages <= heap->core.arena_pages)
 		err = goheap_resize_run(heap, r, old, added);
 	else	/* cannot be, but a bad address is told first */
 		err = gh_mheap_lookup_locked(&heap->core, r->addr, old) ||
 		      old->addr != r->addr ? -EINVAL : -ENOMEM;
+	if (!err) {
+		trace_goheap_span_resize(heap->id, r->addr, old->npages, r->npages);
+		goheap_trace_growth(heap, nr_grows);
+	}
 	goheap_check_soft_locked(heap);
 	goheap_unlock(heap);
 	return err;

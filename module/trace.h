@@ -49,6 +49,25 @@ TRACE_EVENT(goheap_span_free,
 		  __entry->heap, __entry->addr, __entry->npages)
 );
 
+TRACE_EVENT(goheap_span_resize,
+	TP_PROTO(u32 heap, u64 addr, u64 old_npages, u64 npages),
+	TP_ARGS(heap, addr, old_npages, npages),
+	TP_STRUCT__entry(
+		__field(u32, heap)
+		__field(u64, addr)
+		__field(u64, old_npages)
+		__field(u64, npages)
+	),
+	TP_fast_assign(
+		__entry->heap = heap;
+		__entry->addr = addr;
+		__entry->old_npages = old_npages;
+		__entry->npages = npages;
+	),
+	TP_printk("heap=%u addr=0x%llx old_npages=%llu npages=%llu",
+		  __entry->heap, __entry->addr, __entry->old_npages, __entry->npages)
+);
+
 TRACE_EVENT(goheap_grow,
 	TP_PROTO(u32 heap, u64 sys_bytes),
 	TP_ARGS(heap, sys_bytes),

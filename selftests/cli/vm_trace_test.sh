@@ -81,23 +81,23 @@ shows_events()
 	local p=${pids[0]} q=${pids[1]}
 
 	tracing "$goheap" trace && both 41943040 && kill -INT "$tracer" && ended || return 1
-	prints "^ +[0-9.]+ python3 +$p +$1  span_alloc 40M at 0xc0[0-9a-f]+, tag [0-9]+, one large object" &&
-	prints "^ +[0-9.]+ python3 +$q +$2  span_alloc 40M" &&
-	prints "^ +[0-9.]+ python3 +$p +$1  span_free  40M at 0xc0" &&
-	prints "^ +[0-9.]+ python3 +$p +$1  scavenge   released [0-9.]+M: demand$" &&
-	prints "^ +SECONDS COMMAND +PID  HEAP  EVENT      WHAT$"
+	prints "^ +[0-9.]+ python3 +$p +$1  span_alloc  40M at 0xc0[0-9a-f]+, tag [0-9]+, one large object" &&
+	prints "^ +[0-9.]+ python3 +$q +$2  span_alloc  40M" &&
+	prints "^ +[0-9.]+ python3 +$p +$1  span_free   40M at 0xc0" &&
+	prints "^ +[0-9.]+ python3 +$p +$1  scavenge    released [0-9.]+M: demand$" &&
+	prints "^ +SECONDS COMMAND +PID  HEAP  EVENT       WHAT$"
 }
 
 of_one_heap()
 {
 	tracing "$goheap" trace -p "${pids[1]}" && both 30000000 && kill -TERM "$tracer" && ended || return 1
-	prints "^ +[0-9.]+ python3 +${pids[1]} +$2  span_alloc 29M" && ! grep -q " ${pids[0]} " "$work/out"
+	prints "^ +[0-9.]+ python3 +${pids[1]} +$2  span_alloc  29M" && ! grep -q " ${pids[0]} " "$work/out"
 }
 
 of_one_kind()
 {
 	tracing "$goheap" trace scavenge goheap_grow && both 50000000 && kill -HUP "$tracer" && ended || return 1
-	prints ' scavenge ' && ! grep -qE ' span_(alloc|free) | pressure ' "$work/out"
+	prints ' scavenge ' && ! grep -qE ' span_(alloc|free|resize) | pressure ' "$work/out"
 }
 
 after_count()
@@ -112,7 +112,7 @@ after_time()
 	local begin=$SECONDS
 
 	tracing "$goheap" trace -d 3 && both 60000000 && ended || return 1
-	[ $((SECONDS - begin)) -ge 2 ] && [ $((SECONDS - begin)) -le 20 ] && prints ' span_alloc 57M'
+	[ $((SECONDS - begin)) -ge 2 ] && [ $((SECONDS - begin)) -le 20 ] && prints ' span_alloc  57M'
 }
 
 at_once()
@@ -121,10 +121,10 @@ at_once()
 
 	tracing "$goheap" trace span_alloc && both 80000000 || return 1
 	for _ in {1..50}; do
-		! grep -q ' span_alloc 76M' "$work/out" || break
+		! grep -q ' span_alloc  76M' "$work/out" || break
 		sleep 0.1
 	done
-	prints ' span_alloc 76M' && seen=0
+	prints ' span_alloc  76M' && seen=0
 	kill -INT "$tracer"
 	ended && [ $seen = 0 ]
 }
@@ -139,7 +139,7 @@ pressure()
 		sleep 0.1
 	done
 	kill -INT "$tracer"
-	ended && prints " $1  pressure   asked for [0-9.]+[KM]; [0-9]+ times so far$"
+	ended && prints " $1  pressure    asked for [0-9.]+[KM]; [0-9]+ times so far$"
 }
 
 age_pass()

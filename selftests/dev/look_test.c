@@ -4,6 +4,7 @@
  * debugfs the tables of spans by tag and by age, and how long pressure had to wait.
  */
 #include "sysfs.h"
+#include "tracing.h"
 #include <sys/syscall.h>
 #include <kselftest_harness.h>
 
@@ -578,6 +579,53 @@ TEST_F(heap, how_long_pressure_waits)
 	ASSERT_EQ(0, file_write(DROP, "2"));
 	slow_now = waits(HALF_A_SECOND, &all_now);
 	EXPECT_EQ(slow + 1, slow_now);
+}
+
+/* ---- tracepoints ---------------------------------------------------------------------- */
+
+/* Whether there is an event like this since trace_begin(). */
+static bool traced(const char *event)
+{
+	char line[512];
+	bool found = false;
+	FILE *f = trace_lines();
+
+	while (!found && fgets(line, sizeof(line), f))
+		found = strstr(line, event);
+	fclose(f);
+	return found;
+}
+
+/* Shrunk, grown into what is free behind it, and by more of the arena. */
+TEST_F(heap, resizing_is_traced)
+{
+	char *p = span_new(self->fd, 40), want[3][128], grow[64];
+	uint64_t far = 64 * MIB / PAGE;
+	struct goheap_resize r;
+	struct goheap_stats st;
+
+	if (!is_root() || !trace_begin(getpid(), "goheap"))
+		SKIP(return, "needs root and tracefs");
+	EXPECT_EQ(0, span_resize(self->fd, p, 10, &r));
+	EXPECT_EQ(0, span_resize(self->fd, p, 20, &r));
+	EXPECT_FALSE(traced("goheap_grow:"));
+	EXPECT_EQ(0, span_resize(self->fd, p, far, &r));
+	EXPECT_EQ(-EINVAL, span_resize(self->fd, p + PAGE, 5, &r));
+	EXPECT_EQ(0, stats(self->fd, &st));
+	for (int i = 0; i < 3; i++) {
+		static const unsigned int old[] = { 40, 10, 20 };
+		const unsigned int new[] = { 10, 20, far };
+
+		snprintf(want[i], sizeof(want[i]),
+			 "goheap_span_resize: heap=%u addr=0x%lx old_npages=%u npages=%u\n",
+			 (unsigned int)self->id, (unsigned long)p, old[i], new[i]);
+		EXPECT_TRUE(traced(want[i])) TH_LOG("%s", want[i]);
+	}
+	snprintf(grow, sizeof(grow), "goheap_grow: heap=%u sys_bytes=%llu\n",
+		 (unsigned int)self->id, (unsigned long long)st.heap_sys);
+	EXPECT_TRUE(traced(grow)) TH_LOG("%s", grow);
+	EXPECT_FALSE(traced("npages=5\n"));
+	trace_end();
 }
 
 TEST_HARNESS_MAIN

@@ -86,6 +86,14 @@ static void tell_free(const struct event *e)
 		printf("at %s", text_of(e, "addr"));
 }
 
+static void tell_resize(const struct event *e)
+{
+	char old[CLI_SIZE_MAX], new[CLI_SIZE_MAX];
+
+	printf("%s to %s at %s", size_in(e, "old_npages", GOHEAP_PAGE_SIZE, old),
+	       size_in(e, "npages", GOHEAP_PAGE_SIZE, new), text_of(e, "addr"));
+}
+
 static void tell_grow(const struct event *e)
 {
 	char size[CLI_SIZE_MAX];
@@ -125,6 +133,7 @@ static const struct event_def {
 } events[] = {
 	{ "span_alloc", "a span was allocated", true, tell_alloc },
 	{ "span_free", "a span was freed", true, tell_free },
+	{ "span_resize", "a span was shrunk or grown in place", true, tell_resize },
 	{ "grow", "a heap uses more of its arena", true, tell_grow },
 	{ "scavenge", "pages of idle spans were released", true, tell_scavenge },
 	{ "age_pass", "a pass over spans that are unused has ended", false, tell_age_pass },
@@ -155,7 +164,7 @@ static void want_events(int argc, char **argv, bool one_process)
 		const struct event_def *def = find_event(argv[i]);
 
 		if (!def)
-			cli_usage("there is no event '%s': they are span_alloc, span_free, grow, scavenge, age_pass and pressure",
+			cli_usage("there is no event '%s': they are span_alloc, span_free, span_resize, grow, scavenge, age_pass and pressure",
 				  argv[i]);
 		if (one_process && !def->of_heap)
 			cli_usage("%s is of all heaps: leave out -p", def->name);
@@ -296,7 +305,7 @@ static void print_event(const struct event *e, double begin)
 		return;
 	if (def->of_heap)
 		snprintf(heap, sizeof(heap), "%" PRIu64, value_of(e, "heap"));
-	printf("%10.6f %-16s %7d %5s  %-10s ", e->time - begin, e->comm, e->pid, heap, def->name);
+	printf("%10.6f %-16s %7d %5s  %-11s ", e->time - begin, e->comm, e->pid, heap, def->name);
 	def->tell(e);
 	putchar('\n');
 }
@@ -409,7 +418,7 @@ static int run(int argc, char **argv)
 	if (cli.json)
 		json_open(NULL, '[');
 	else
-		printf("%s%10s %-16s %7s %5s  %-10s %s%s\n", cli_bold(), "SECONDS", "COMMAND",
+		printf("%s%10s %-16s %7s %5s  %-11s %s%s\n", cli_bold(), "SECONDS", "COMMAND",
 		       "PID", "HEAP", "EVENT", "WHAT", cli_plain());
 	fflush(stdout);
 	read_all(&r, &waiting);
@@ -433,8 +442,9 @@ const struct cli_command cmd_trace = {
 	.name = "trace",
 	.operands = "[EVENT]...",
 	.does = "Shows what the kernel does with heaps, as it happens; for root",
-	.about = "Events, all unless some are named: span_alloc, span_free, grow, scavenge, age_pass\n"
-		 "(a pass over what is unused has ended) and pressure.  Ends with Ctrl-C.",
+	.about = "Events, all unless some are named: span_alloc, span_free, span_resize, grow,\n"
+		 "scavenge, age_pass (a pass over what is unused has ended) and pressure.  Ends with\n"
+		 "Ctrl-C.",
 	.options = options,
 	.has_json = true,
 	.max = -1,
