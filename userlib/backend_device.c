@@ -176,7 +176,7 @@ static int reach(struct device_heap *d, int lost_fd)
 	if (d->fd == lost_fd && !is_ours(d, lost_fd)) {
 		fd = attach(d, lost_fd);
 		if (fd >= 0)
-			__atomic_store_n(&d->fd, fd, __ATOMIC_RELEASE);
+			__atomic_store_n(&d->fd, fd, __ATOMIC_RELAXED);
 	}
 	ghu_unlock(&d->lock);
 	return fd < 0 ? fd : 0;
@@ -200,7 +200,7 @@ static long command_by(struct device_heap *d, int *by, unsigned long cmd, void *
 
 	memcpy(saved, arg, bytes);
 	for (int tries = 0; tries < REACH_TRIES; tries++) {
-		int fd = __atomic_load_n(&d->fd, __ATOMIC_ACQUIRE);
+		int fd = __atomic_load_n(&d->fd, __ATOMIC_RELAXED);
 
 		*by = fd;
 		ret = dev_ioctl(fd, cmd, arg);

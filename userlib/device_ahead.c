@@ -91,7 +91,7 @@ static void ask_locked(struct ahead *a, struct device_heap *d, const struct ghu_
 
 	memcpy(payload, &u, sizeof(payload));
 	a->d = d;
-	a->fd = __atomic_load_n(&d->fd, __ATOMIC_ACQUIRE);
+	a->fd = __atomic_load_n(&d->fd, __ATOMIC_RELAXED);
 	a->npages = req->npages;
 	a->v = ghu_device_vec(req, a->spans, nr);
 	a->v.flags = GOHEAP_VEC_POPULATE;

@@ -52,10 +52,10 @@ void ghu_profile_end(void);
 
 #pragma GCC visibility pop
 
-/* Something was sampled.  Who sees that an object is SAMPLED sees this, if he looks after it. */
+/* Something was sampled.  Who has seen that an object is SAMPLED sees this. */
 static inline bool ghu_profile_used(void)
 {
-	return __atomic_load_n(&ghu_profile_sys, __ATOMIC_ACQUIRE);
+	return __atomic_load_n(&ghu_profile_sys, __ATOMIC_RELAXED);
 }
 
 /* Bytes between samples, on average; 0: nothing is sampled. */

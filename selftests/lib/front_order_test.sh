@@ -3,7 +3,7 @@
 #
 # Each release and acquire of the library is needed: without it ThreadSanitizer finds a
 # race in one of the scenarios of front_order_prog, and with all of them it finds none.
-# Those for which there is no scenario are listed here, with the reason why.
+# Some have a model instead, in front_order_models.py; which, is said here.
 here=$(dirname "$(realpath "$0")")
 # shellcheck source-path=SCRIPTDIR source=../run_tap.sh
 . "$here/../run_tap.sh"
@@ -13,22 +13,22 @@ list=$bin/order/list
 scenarios='begin heaps owned few sampled shared watched kept lock_free lock_spins lock_sleeps
 	records profile stack stacks'
 
-# FILE: PART OF THE LINE = why there is no scenario.
-excused=(
-	'mspan.h: __atomic_thread_fence=the sanitizer knows no fences; what it is given instead is tried'
-	'backend_device.c:=needs the device'
-	'device_ahead.c:=needs the device'
-	'heaps.c: return __atomic_load_n(&heaps[i]=a heap is replaced only where there was the device'
-	'heaps.c: __atomic_store_n(&heaps[i]=a heap is replaced only where there was the device'
-	'heaps.c: return __atomic_load_n(&h->ops=only in a child whose parent had the device'
-	'heaps.c: __atomic_store_n(&h->ops=only in a child whose parent had the device'
-	'fork_word=only in a child whose parent had the device'
-	'(&region=read when a fault is looked at'
-	'profile.h: return __atomic_load_n(&ghu_profile_sys=order of two numbers, no data'
-	'GHU_OBJ_SAMPLED=order of two numbers, no data'
-	'profile.c: __atomic_store_n(n,=order of two numbers, no data'
-	'profile_write.c: uint64_t frees=order of two numbers, no data'
+# FILE: PART OF THE LINE = model and ordering in it.
+models=(
+	'heaps.c: return __atomic_load_n(&heaps[i]=replaced heap_at'
+	'heaps.c: __atomic_store_n(&heaps[i]=replaced adopt'
+	'heaps.c: return __atomic_load_n(&h->ops=disowned is_inherited'
+	'heaps.c: __atomic_store_n(&h->ops=disowned disown'
+	'heaps.c: __atomic_store_n(fork_word=disowned setup'
+	'heaps.c: if (ghu_unlikely(!__atomic_load_n(fork_word=disowned pressure'
+	'guarded.c: __atomic_store_n(&region=region make'
+	'guarded.c: uintptr_t r = __atomic_load_n(&region=region slot_at'
+	'profile.c: __atomic_store_n(&ghu_states(s)[index], GHU_OBJ_SAMPLED=sampled mark'
+	'profile.c: __atomic_store_n(n,=counts count'
+	'profile_write.c: uint64_t frees=counts frees'
 )
+# The sanitizer knows no fences, and gets loads that acquire instead, which are tried.
+fence='mspan.h: __atomic_thread_fence('
 
 # $1: the number of the ordering that is missing, or 0; $2: scenario.
 run()
@@ -59,39 +59,49 @@ is_missed()
 	return 1
 }
 
-# $*: an ordering's line; its excuse, in $why.
-has_excuse()
+# $*: an ordering's line; its model and the ordering in it, in $model.
+has_model()
 {
-	local e
+	local m
 
-	for e in "${excused[@]}"; do
-		why=${e##*=}
-		[[ $* == *"${e%=*}"* ]] && return
+	for m in "${models[@]}"; do
+		model=${m##*=}
+		[[ $* == *"${m%=*}"* ]] && return
 	done
 	return 1
 }
 
-# No excuse is left over.
-excuses_fit()
+# The model holds, and without the ordering it does not.
+is_needed()
 {
-	local e status=0
+	grep -qx "$1 all ok" "$modelled" && grep -qx "$1 $2 ok" "$modelled"
+}
 
-	for e in "${excused[@]}"; do
-		grep -qF -- "${e%=*}" "$list" || { note "${e%=*} is not in $list"; status=1; }
+# All lines that models are named for are there.
+models_fit()
+{
+	local m status=0
+
+	for m in "${models[@]}" "$fence="; do
+		grep -qF -- "${m%=*}" "$list" || { note "${m%=*} is not in $list"; status=1; }
 	done
 	return $status
 }
 
 [ -x "$bin/front_order_prog" ] || skip_all 'needs clang'
 [ ! -e /dev/goheap ] || skip_all 'tried where there is no device'
-out=$(mktemp)
-trap 'rm -f "$out"' EXIT
+out=$(mktemp) modelled=$(mktemp)
+trap 'rm -f "$out" "$modelled"' EXIT
+python3 "$here/front_order_models.py" >"$modelled"
 plan $(($(wc -l <"$list") + 2))
 check 'nothing is missing' clean
-check 'excuses' excuses_fit
+check 'models are of what there is' models_fit
 while read -r nr line; do
-	if has_excuse "$line"; then
-		skip "$line" "$why"
+	if [[ $line == *"$fence"* ]]; then
+		skip "$line" 'the sanitizer knows no fences: see the loads beside it'
+	elif has_model "$line"; then
+		# shellcheck disable=SC2086	# two words
+		check "$line" is_needed $model
 	else
 		check "$line" is_missed "$nr"
 	fi
