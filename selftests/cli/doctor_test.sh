@@ -101,7 +101,8 @@ no_device()
 	new_tree
 	numbers=$(tr : ' ' <"$heaps/dev")
 	look
-	right module && wrong device 'there is no /dev/goheap$' "mknod -m 666 /dev/goheap c $numbers\$" || return
+	grep -q '^ok *module *loaded, version 0.1$' "$work/out" &&
+		wrong device 'there is no /dev/goheap$' "mknod -m 666 /dev/goheap c $numbers\$" || return
 	look unshare --pid --fork --mount --mount-proc
 	wrong device 'there is no /dev/goheap in this container' 'docker run --device=/dev/goheap' || return
 	# On a file system that has no devices, and no file of which is one.
@@ -109,6 +110,15 @@ no_device()
 	wrong device 'mounted nodev' "mount -o remount,dev /dev; mknod" || return
 	look unshare --mount sh -c 'mount -t tmpfs dev /dev && touch /dev/goheap && exec "$@"' sh
 	wrong device 'no device of the module' 'rm /dev/goheap && mknod'
+}
+
+# As where part of /sys is masked.
+no_statistics()
+{
+	new_tree
+	rm -r "$heaps"
+	look
+	wrong module 'loaded, but .*/class/misc/goheap is not there' 'mount -t sysfs sysfs'
 }
 
 # $1: what the file says, $2: the word before.
@@ -141,7 +151,10 @@ uring_off()
 	look
 	right io_uring || return
 	look "$without" uring
-	wrong io_uring 'off \(Operation not permitted\)' '(systemctl edit|sysctl|docker)'
+	wrong io_uring 'off \(Operation not permitted\)' '(systemctl edit|sysctl|docker)' || return
+	$root || return 0
+	look "$without" uring unshare --pid --fork --mount --mount-proc
+	wrong io_uring 'off' '(docker run --security-opt seccomp=unconfined|sysctl)'
 }
 
 limited()
@@ -207,12 +220,13 @@ check_root()
 	fi
 }
 
-plan 14
+plan 15
 check_root 'the module is nowhere' not_installed
 check_root 'the module is there, and not loaded' not_loaded
 check_root 'the module is for another kernel' for_another_kernel
 check_root 'no module in a container' not_in_container
 check_root 'no device, or one that is none' no_device
+check 'no statistics' no_statistics
 check 'huge pages' huge_pages
 check 'no cgroup2' cgroup_missing
 check 'io_uring off' uring_off

@@ -81,11 +81,7 @@ missing_device()
 {
 	rm /dev/goheap
 	look
-	only_wrong device 'there is no /dev/goheap' 'mknod -m 666 /dev/goheap c 10 [0-9]+$' && mends device || return
-	rm /dev/goheap
-	mknod -m 666 /dev/goheap c 1 3
-	look
-	only_wrong device 'no device of the module' 'rm /dev/goheap && mknod' && mends device
+	only_wrong device 'there is no /dev/goheap' 'mknod -m 666 /dev/goheap c 10 [0-9]+$' && mends device
 }
 
 no_huge_pages()
@@ -103,31 +99,23 @@ no_cgroup2()
 	only_wrong cgroup 'no cgroup2 at /sys/fs/cgroup' 'mount -t cgroup2 cgroup2 /sys/fs/cgroup' && mends cgroup
 }
 
-# A filter cannot be taken off again: without one all is well.
+# A filter cannot be taken off again.
 no_uring()
 {
 	"$without" uring || return
 	look "$without" uring
-	only_wrong io_uring 'off \(Operation not permitted\)' 'systemctl edit UNIT .*SystemCallFilter=' || return
-	look "$without" uring "${container[@]}"
-	only_wrong io_uring 'off' 'docker run --security-opt seccomp=unconfined' || return
-	look
-	[ "$status" = 0 ] && right io_uring
+	only_wrong io_uring 'off \(Operation not permitted\)' 'systemctl edit UNIT .*SystemCallFilter='
 }
 
 # In the shell that has the limit.
 limited_addresses()
 {
-	local limit
-
-	for limit in '-S -v 3000000' '-v 3000000'; do
-		# shellcheck disable=SC2016
-		look bash -c "ulimit $limit; \"\$@\" >$work/first; eval \"\$(sed -n 's/^ *mend: //p' $work/first)\"; exec \"\$@\"" sh
-		[ "$status" = 0 ] && right 'address space' || return
-		cp "$work/first" "$work/out"
-		status=1
-		only_wrong 'address space' 'ulimit -v is 2.9G' '(ulimit -v|prlimit --as=)' || return
-	done
+	# shellcheck disable=SC2016
+	look bash -c "ulimit -v 3000000; \"\$@\" >$work/first; eval \"\$(sed -n 's/^ *mend: //p' $work/first)\"; exec \"\$@\"" sh
+	[ "$status" = 0 ] && right 'address space' || return
+	cp "$work/first" "$work/out"
+	status=1
+	only_wrong 'address space' 'ulimit -v is 2.9G' 'prlimit --as=unlimited'
 }
 
 overcommit()
@@ -172,7 +160,7 @@ check 'no module' no_module
 check 'a module for another kernel' wrong_kernel
 check 'no permission' no_permission
 check 'no device in a container' missing_in_container
-check 'no device, or another one' missing_device
+check 'no device' missing_device
 check 'huge pages off' no_huge_pages
 check 'no cgroup2' no_cgroup2
 check 'io_uring off' no_uring

@@ -95,6 +95,7 @@ void cli_progress(const char *what, size_t done, size_t total);
 
 /* Monotonic, in seconds. */
 double cli_now(void);
+void cli_sleep(double seconds);
 
 /* The start of a file of /proc or /sys, without the newline; -1 with errno. */
 long cli_read_file(const char *path, char *buf, size_t size);

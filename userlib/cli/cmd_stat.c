@@ -5,7 +5,6 @@
  */
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include "cli.h"
 #include "heaps.h"
 #include "json.h"
@@ -198,7 +197,7 @@ static int watch(const char *who, double seconds, uint64_t times)
 			printf("%s\n", cli_plain());
 		}
 		fflush(stdout);
-		usleep((useconds_t)(seconds * 1e6));
+		cli_sleep(seconds);
 		if (!sum_up(who, &now))
 			break;
 		took = cli_now() - then;
