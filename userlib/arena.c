@@ -22,8 +22,6 @@
 #include <errno.h>
 #include <linux/mman.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include "arena.h"
 
 #ifndef MAP_FIXED_NOREPLACE
@@ -141,10 +139,9 @@ static bool reserve_bytes(struct ghu_arena *a, int fd, size_t bytes)
 /* The most that one arena should take of the addresses that the process may have. */
 static size_t limit_share(void)
 {
-	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
+	size_t limit = ghu_address_limit();
 
-	ghu_syscall(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&rl, 0, 0);
-	return rl.rlim_cur == RLIM_INFINITY ? GHU_ARENA_MAX : rl.rlim_cur / 4;
+	return limit == SIZE_MAX ? GHU_ARENA_MAX : limit / 4;
 }
 
 int ghu_arena_reserve(struct ghu_arena *a, int fd, size_t min_bytes, size_t max_bytes)

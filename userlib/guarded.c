@@ -191,7 +191,7 @@ static void init_slot(struct slot *sl, size_t size, bool end)
 	sl->free.depth = 0;
 	memset((char *)base + size, FILL, slack_of(sl));
 	__atomic_store_n(&sl->states[0], GHU_OBJ_LIVE, __ATOMIC_RELAXED);
-	ghu_pagemap_set(start_of(sl), 1, &sl->span);
+	ghu_pagemap_set(start_of(sl), 1, &sl->span, 0);
 }
 
 static void look_at_handler(void);

@@ -14,6 +14,7 @@
 #include "large.h"
 #include "mcache.h"
 #include "options.h"
+#include "pagemap.h"
 #include "profile.h"
 #include "sweep.h"
 
@@ -53,15 +54,17 @@ static void put_back(struct ghu_mspan *s)
 /* All go where other threads find them, the last one first. */
 static void unkeep_all(struct ghu_mcache *mc)
 {
+	struct ghu_mspan *spans[GHU_MAX_KEPT];
 	unsigned int nr = mc->nr_kept, n;
 
 	for (n = 0; n < nr; n++) {
-		mc->keep_room += mc->kept[n]->npages;
-		put_back(mc->kept[n]);
+		spans[n] = mc->kept[n].span;
+		mc->keep_room += spans[n]->npages;
+		put_back(spans[n]);
 	}
 	mc->nr_kept = 0;
-	for (n = ghu_empty_put_some(mc->kept, nr); n < nr; n++)
-		ghu_mspan_destroy(mc->kept[n]);
+	for (n = ghu_empty_put_some(spans, nr); n < nr; n++)
+		ghu_mspan_destroy(spans[n]);
 }
 
 void ghu_large_flush(struct ghu_mcache *mc)
@@ -113,7 +116,7 @@ static bool keep(struct ghu_mspan *s)
 		return false;
 	if (mc->nr_kept == GHU_MAX_KEPT || mc->keep_room < s->npages)
 		unkeep_all(mc);
-	ghu_large_push(mc, s);
+	ghu_large_push(mc, s, s->base);
 	return true;
 }
 
@@ -123,7 +126,7 @@ static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size
 	struct ghu_mspan *s;
 
 	for (unsigned int i = mc->nr_kept; i-- > 0; ) {
-		s = mc->kept[i];
+		s = mc->kept[i].span;
 		if (!ghu_large_is(s, sizeclass, npages))
 			continue;
 		for (mc->nr_kept--; i < mc->nr_kept; i++)
@@ -139,7 +142,8 @@ static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size
 /* An empty span, that it found or made, becomes one; the object is not LIVE yet. */
 static void make_large(struct ghu_mspan *s)
 {
-	s->divmul = 0;
+	if (ghu_mspan_class(s))
+		ghu_pagemap_set(s->base, 1, s, 0);
 	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELAXED);
 }
 
@@ -154,7 +158,7 @@ static struct ghu_mspan *get_some(struct ghu_mcache *mc, size_t sizeclass, size_
 	for (unsigned int i = nr; i-- > 1; ) {
 		make_large(spans[i]);
 		__atomic_store_n(ghu_states(spans[i]), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
-		ghu_large_push(mc, spans[i]);
+		ghu_large_push(mc, spans[i], spans[i]->base);
 	}
 	return nr ? spans[0] : NULL;
 }
@@ -166,8 +170,10 @@ void *ghu_large_find(size_t sizeclass, size_t npages)
 
 	if (mc->nr_kept)
 		s = find_kept(mc, sizeclass, npages);
-	if (s)
-		return ghu_large_use(mc, s);
+	if (s) {
+		ghu_large_use(mc, s);
+		return (void *)s->base;
+	}
 	if (ghu_unlikely(!ghu_mcache_is_own(mc)))
 		return NULL;
 	if (!mc->nr_kept && npages <= KEEP_PAGES / 4 && grant(mc))
@@ -179,7 +185,8 @@ void *ghu_large_find(size_t sizeclass, size_t npages)
 	if (npages > KEEP_PAGES)
 		grant_long(mc);
 	make_large(s);
-	return ghu_large_use(mc, s);
+	ghu_large_use(mc, s);
+	return (void *)s->base;
 }
 
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
@@ -223,7 +230,8 @@ void *ghu_large_alloc_class(size_t sizeclass, bool *needzero)
 	ghu_sweep_allocated(npages);
 	*needzero = s->needzero;
 	make_large(s);
-	return ghu_large_use(ghu_mcache, s);
+	ghu_large_use(ghu_mcache, s);
+	return (void *)s->base;
 }
 
 /* One that is KEPT. */

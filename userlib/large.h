@@ -50,9 +50,9 @@ static inline bool ghu_large_has_class(size_t sizeclass)
 }
 
 /* There is room for it. */
-static inline void ghu_large_push(struct ghu_mcache *mc, struct ghu_mspan *s)
+static inline void ghu_large_push(struct ghu_mcache *mc, struct ghu_mspan *s, uintptr_t addr)
 {
-	mc->kept[mc->nr_kept++] = s;
+	mc->kept[mc->nr_kept++] = (struct ghu_large_kept){ s, addr };
 	mc->keep_room -= s->npages;
 }
 
@@ -70,11 +70,10 @@ static inline void ghu_large_count(struct ghu_mcache *mc, const struct ghu_mspan
 }
 
 /* What was kept, and is no more, is allocated by the cache's thread. */
-static inline void *ghu_large_use(struct ghu_mcache *mc, struct ghu_mspan *s)
+static inline void ghu_large_use(struct ghu_mcache *mc, struct ghu_mspan *s)
 {
 	ghu_large_count(mc, s);
 	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
-	return (void *)s->base;
 }
 
 static inline bool ghu_large_is(const struct ghu_mspan *s, size_t sizeclass, size_t npages)
@@ -87,16 +86,17 @@ static inline void *ghu_large_pop(size_t sizeclass, size_t npages)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 	unsigned int nr = mc->nr_kept;
-	struct ghu_mspan *s;
+	const struct ghu_large_kept *k;
 
 	if (ghu_unlikely(!nr || !ghu_large_may_keep()))
 		return NULL;
-	s = mc->kept[nr - 1];
-	if (ghu_unlikely(!ghu_large_is(s, sizeclass, npages)))
+	k = &mc->kept[nr - 1];
+	if (ghu_unlikely(!ghu_large_is(k->span, sizeclass, npages)))
 		return NULL;
 	mc->nr_kept = nr - 1;
 	mc->keep_room += npages;
-	return ghu_large_use(mc, s);
+	ghu_large_use(mc, k->span);
+	return (void *)k->addr;
 }
 
 /*
@@ -114,7 +114,7 @@ static inline bool ghu_large_free_short(struct ghu_mspan *s, uintptr_t addr)
 		return ghu_large_put(s);
 	if (ghu_unlikely(!ghu_replace8(ghu_states(s), GHU_OBJ_LIVE, GHU_OBJ_KEPT)))
 		return false;
-	ghu_large_push(mc, s);
+	ghu_large_push(mc, s, addr);
 	return true;
 }
 

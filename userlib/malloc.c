@@ -4,9 +4,9 @@
  *
  * malloc() of up to 32 KiB takes an object from the thread's window.  free() finds the
  * span of the address, divides to get the object, and stores FREE over LIVE in its
- * state byte; it is the same for every thread, and needs to know nothing of the
- * thread's own.  Only of a span that no thread owns the object may be kept, to be
- * allocated again (recent.h).  Everything else is out of line.
+ * state byte; it is the same for every thread, and the page map says all that it must know
+ * of the span.  Only where objects are hard to find, a thread keeps what it frees, to
+ * allocate that again first (recent.h).  Everything else is out of line.
  *
  * A free() that is wrong is found here, always: a state byte that is not LIVE, an
  * address that is not the start of an object, or that is in no span.  It ends the
@@ -92,25 +92,25 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_sampled(size_t size, 
 	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
-static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_reopen(size_t size, size_t sizeclass)
-{
-	void *p = ghu_mcache_reopen(sizeclass);
-
-	return ghu_likely(p) ? p : malloc_sampled(size, sizeclass);
-}
-
-/* The class's window is empty. */
-static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_refill(size_t size,
+static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_reopen(size_t size,
 								  struct ghu_mcache_class *c)
 {
-	return c->nr_recent ? ghu_recent_pop(c) : malloc_reopen(size, ghu_mcache_class_number(c));
+	size_t sizeclass = ghu_mcache_class_number(c);
+	void *p;
+
+	if (ghu_recent_turn_worth(c))
+		return ghu_recent_pop(c);
+	p = ghu_mcache_reopen(sizeclass);
+	return ghu_likely(p) ? p : malloc_sampled(size, sizeclass);
 }
 
 static inline void *malloc_of_class(size_t size, struct ghu_mcache_class *c)
 {
-	if (ghu_unlikely(!c->window.free))
-		return malloc_refill(size, c);
-	return ghu_window_take(&c->window);
+	if (ghu_likely(c->window.free))
+		return ghu_window_take(&c->window);
+	if (ghu_likely(ghu_recent_any(c->recent)))
+		return ghu_recent_pop(c);
+	return malloc_reopen(size, c);
 }
 
 static ghu_on_stack __attribute__((noinline)) void *malloc_large(size_t size)
@@ -182,9 +182,11 @@ ghu_export ghu_on_stack void *calloc(size_t n, size_t size)
 		p = alloc_large(bytes, &needzero);
 	} else {
 		size_t sizeclass = ghu_size_to_class(bytes);
+		struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
+		bool kept = !c->window.free && (ghu_recent_any(c->recent) || ghu_recent_turn_worth(c));
 
-		p = malloc_of_class(bytes, &ghu_mcache->classes[sizeclass]);
-		needzero = !ghu_mcache_last_zero(sizeclass);
+		p = malloc_of_class(bytes, c);
+		needzero = kept || !ghu_mcache_last_zero(sizeclass);
 	}
 	return p && needzero ? memset(p, 0, bytes) : p;
 }
@@ -355,8 +357,12 @@ static bool free_object(struct ghu_mspan *s, uint32_t index)
 		ghu_guarded_free(s);
 		return true;
 	}
-	if (ghu_mspan_where(s) == GHU_SPAN_IS_LARGE)
-		return ghu_large_free(s, GHU_OBJ_LIVE);
+	if (ghu_mspan_where(s) == GHU_SPAN_IS_LARGE) {
+		if (!ghu_large_free(s, GHU_OBJ_LIVE))
+			return false;
+		ghu_mcache_trim();
+		return true;
+	}
 	return state == GHU_OBJ_WATCH && ghu_mcentral_free_watched(s, index, GHU_OBJ_WATCH);
 }
 
@@ -374,23 +380,34 @@ static ghu_on_stack __attribute__((noinline)) void free_slow(uintptr_t addr)
 	if (!s || s == &ghu_mspan_gone || !ghu_find_object(s, addr, &index) ||
 	    !free_object(s, index))
 		ghu_bad_free(addr);
-	ghu_mcache_trim();
 }
 
-static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, struct ghu_mspan *s)
+static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, ghu_pagemap_t e)
 {
-	if (ghu_unlikely(!s) || !(s->divmul ? ghu_mcache_free_shared(s, addr)
-					    : ghu_large_free_short(s, addr)))
+	struct ghu_mspan *s = ghu_entry_span(e);
+
+	if (ghu_unlikely(!s) || !ghu_large_free_short(s, addr))
 		free_slow(addr);
+}
+
+/* Its page may be in any leaf. */
+static __attribute__((noinline)) void free_elsewhere(uintptr_t addr)
+{
+	ghu_pagemap_t e = ghu_pagemap_entry(addr);
+
+	if (ghu_unlikely(!ghu_mcache_free(e, addr)))
+		free_other(addr, e);
 }
 
 ghu_export ghu_hot void free(void *p)
 {
 	uintptr_t addr = (uintptr_t)p;
-	struct ghu_mspan *s = ghu_pagemap_get(addr);
+	ghu_pagemap_t e;
 
-	if (ghu_unlikely(!s || !ghu_mcache_free(s, addr)))
-		free_other(addr, s);
+	if (ghu_unlikely(!ghu_pagemap_flat_entry(addr, &e)))
+		free_elsewhere(addr);
+	else if (ghu_unlikely(!ghu_mcache_free(e, addr)))
+		free_other(addr, e);
 }
 
 ghu_export size_t malloc_usable_size(void *p)

@@ -47,13 +47,16 @@
  */
 #define OWN_PAGES_MAX	128u
 #define OWN_PAGES_LESS	64u	/* where memory matters more: bgscavenge */
-#define OWN_PAGES_MIN	8u
+#define OWN_PAGES_MIN	16u
+#define OWN_PAGES_FEW	8u	/* of many */
 #define OWN_PART	64u
 #define OWN_PAGES_SMALL	64u
 /* From so many on a thread gives up spans for others before it gets one. */
 #define MANY_THREADS	8u
 /* For as many times that it needed one of those again it may own a page more. */
 #define MISSES_PER_PAGE	4u
+/* A window is sparse in which this part of the objects is free, or less. */
+#define SPARSE		4u
 /* Pages taken from mcentral before the sweeper hears of them. */
 #define TELL_PAGES	32u
 /* Classes that are looked at for one that has a span to spare. */
@@ -168,12 +171,22 @@ static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan
 	win->base = s->base + (uintptr_t)64 * w * s->elemsize;
 }
 
+/* To look for so few is what the stacks are there to avoid. */
+static bool is_sparse(const struct ghu_mspan *s, uint64_t free)
+{
+	unsigned int nr = s->nelems < 64 ? s->nelems : 64;
+
+	return ghu_count_bits(free) * SPARSE <= nr && s->nelems > 1;
+}
+
 static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
 			 unsigned int w, uint64_t free)
 {
 	ghu_mcache_count_opened(mc, sizeclass, free);
 	set_window(mc, sizeclass, s, w, free);
-	mc->classes[sizeclass].zero = w >= s->fresh && !s->needzero;
+	if (ghu_unlikely(is_sparse(s, free)) && mc == ghu_mcache)
+		ghu_recent_begin(mc, sizeclass);
+	mc->classes[sizeclass].window.zero = w >= s->fresh && !s->needzero;
 	if (w >= s->fresh)
 		s->fresh = (uint8_t)(w + 1);
 	return ghu_window_take(&mc->classes[sizeclass].window);
@@ -214,13 +227,14 @@ static bool are_many(void)
 static size_t own_pages_limit(void)
 {
 	size_t nr = __atomic_load_n(&nr_caches, __ATOMIC_RELAXED);
-	size_t total = __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / OWN_PART;
+	size_t total = __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / OWN_PART, least;
 
 	if (total < OWN_PAGES_SMALL)
 		total = OWN_PAGES_SMALL;
 	if (nr <= 1 || total >= nr * OWN_PAGES_MAX)
 		return ghu_options.bgscavenge ? OWN_PAGES_LESS : OWN_PAGES_MAX;
-	return total <= nr * OWN_PAGES_MIN ? OWN_PAGES_MIN : total / nr;
+	least = are_many() ? OWN_PAGES_FEW : OWN_PAGES_MIN;
+	return total <= nr * least ? least : total / nr;
 }
 
 /* Long-lived threads so find out what they need. */
@@ -241,7 +255,6 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 	ghu_recent_drop(mc, sizeclass);
 	ghu_mcache_count_closed(mc, sizeclass);
 	mc->classes[sizeclass].span = NULL;
-	mc->classes[sizeclass].due = 0;
 	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
 	while (s) {
 		next = s->next;
@@ -255,12 +268,12 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 static bool is_unused(struct ghu_mcache_class *c)
 {
 	uint64_t look = c->window.free ^ c->opened;
-	uint8_t seen = c->seen;
+	uint8_t seen = c->window.seen;
 
 	look ^= look >> 32;
 	look ^= look >> 16;
-	c->seen = (uint8_t)(look ^ look >> 8);
-	return c->seen == seen;
+	c->window.seen = (uint8_t)(look ^ look >> 8);
+	return c->window.seen == seen;
 }
 
 /* A class gives up a span if it has two; among many threads also its last, if it is unused. */
@@ -277,7 +290,7 @@ static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
 	if (!are_many() || !is_unused(&mc->classes[sizeclass]))
 		return false;
 	release_class(mc, sizeclass);
-	mc->classes[sizeclass].given_up = true;
+	mc->classes[sizeclass].window.given_up = true;
 	return true;
 }
 
@@ -374,9 +387,9 @@ static ghu_noinline void make_room(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &mc->classes[sizeclass];
 
-	if (c->given_up)
+	if (c->window.given_up)
 		mc->missed++;
-	c->given_up = false;
+	c->window.given_up = false;
 	if (owns_too_much(mc))
 		let_go_of_another(mc, sizeclass);
 }
@@ -481,27 +494,27 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 	heed_pressure(mc);
 	if (ghu_unlikely(are_many()))
 		make_room(mc, sizeclass);
-	if (ghu_likely(mc == ghu_mcache))
-		ghu_recent_grow(mc, sizeclass);
 	s = ghu_mcentral_cache_span(sizeclass, mc);
+	if (s && s->fresh && mc == ghu_mcache)
+		ghu_recent_begin(mc, sizeclass);
 	return s ? insert_in_ring(mc, sizeclass, s) : NULL;
 }
 
 static inline __attribute__((always_inline)) void *refill(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass);
-	bool second = s && ghu_mcache_wants_second(sizeclass, s);
 	void *p = NULL;
 
-	if (s && !second)
+	if (s)
 		p = sweep_owned(mc, sizeclass, s);
 	if (!p && s && s->next != s)
 		p = next_in_ring(mc, sizeclass);
 	if (!p)
 		p = refill_from_central(mc, sizeclass);
-	/* It can do without. */
-	if (!p && second && ghu_mcache_ring(mc, sizeclass))
-		p = sweep_owned(mc, sizeclass, s);
+	if (ghu_unlikely(!p) && ghu_recent_any(mc->classes[sizeclass].freed)) {
+		ghu_recent_turn(&mc->classes[sizeclass]);
+		p = ghu_recent_pop(&mc->classes[sizeclass]);
+	}
 	return p;
 }
 

@@ -21,7 +21,12 @@ struct ghu_window {
 	uint64_t free;		/* bit i: object i may be taken */
 	uintptr_t base;		/* of object 0 */
 	uint8_t *states;	/* of object 0 */
-	uint64_t elemsize;
+	uint32_t elemsize;
+	bool zero;		/* its objects read as zeros: none was handed out */
+	/* The class's, and here because there is room. */
+	uint8_t due;		/* what the next object is; enum ghu_sample */
+	uint8_t seen;		/* what it looked like; see mcache.c */
+	bool given_up;		/* its last span was, to make room */
 };
 
 /*
@@ -33,12 +38,8 @@ struct ghu_window {
 /* What a cache has of a class: a cache line. */
 struct ghu_mcache_class {
 	struct ghu_window window;
-	struct ghu_recent_object *recent;	/* stack of objects freed of late; see recent.h */
-	uint16_t nr_recent, max_recent;
-	bool zero;			/* the window's objects read as zeros: none was handed out */
-	uint8_t due;			/* what the next object is; enum ghu_sample */
-	uint8_t seen;			/* what it looked like; see mcache.c */
-	bool given_up;			/* its last span was, to make room */
+	/* Ends of the stacks of objects freed of late: those to allocate, and those freed since. */
+	struct ghu_recent_object *recent, *freed;	/* see recent.h */
 	/*
 	 * The window's; others of the owner's follow in a ring, the oldest first.  Where
 	 * allocations are sampled, GHU_NO_REOPEN is added.
@@ -57,11 +58,17 @@ struct ghu_taken {
 
 #define GHU_MAX_KEPT	8u
 
+/* The address is the span's; malloc() need not wait for the record to return it. */
+struct ghu_large_kept {
+	struct ghu_mspan *span;
+	uintptr_t addr;
+};
+
 struct ghu_mcache {
 	struct ghu_mcache_class classes[GHU_NUM_CLASSES];
 	struct ghu_recent_stacks *stacks;	/* what stacks are in; NULL: none yet */
 	/* Large objects that the thread freed, the last one last; see large.c. */
-	struct ghu_mspan *kept[GHU_MAX_KEPT];
+	struct ghu_large_kept kept[GHU_MAX_KEPT];
 	unsigned int nr_kept;
 	size_t keep_room;	/* pages more that it may keep; 0 also if there was never any */
 	size_t keep_pages;	/* that it may keep in all */
@@ -144,46 +151,28 @@ static inline bool ghu_mcache_is_sampling(const struct ghu_mcache *mc)
 static inline void *ghu_window_take(struct ghu_window *w)
 {
 	uint64_t free = w->free;
-	uint64_t i = (uint64_t)__builtin_ctzll(free);
+	uint64_t i = ghu_lowest_bit(free);
 
 	w->free = free & (free - 1);
 	__atomic_store_n(&w->states[i], GHU_OBJ_LIVE, __ATOMIC_RELAXED);
-	return (void *)(w->base + i * w->elemsize);
-}
-
-/* Spans of at most so many objects are refilled often, and soon after the last frees. */
-#define GHU_FEW_OBJECTS	8u
-
-/* Of those a thread owns two, if they are short. */
-static inline bool ghu_mcache_wants_second(size_t sizeclass, const struct ghu_mspan *s)
-{
-	return s->next == s && s->npages == 1 && ghu_classes[sizeclass].nelems <= GHU_FEW_OBJECTS;
+	return (void *)(w->base + (uint32_t)i * w->elemsize);
 }
 
 /*
- * When the window is empty, first the same one once more: who frees what he just
- * allocated finds it there, in the cache of the processor.  Of two spans with few
- * objects the other one, so that what the last frees stored need not be read at once.
- * flag: what is added to span.  NULL: nothing there.
+ * When the window is empty, first the same one once more: who frees what he just allocated
+ * finds it there, in the cache of the processor.  Of long spans only the first few objects,
+ * if all of them are free: more would not stay in the cache.  NULL: nothing there.
  */
 static inline __attribute__((always_inline)) void *
-ghu_mcache_reopen_span(struct ghu_mcache_class *c, size_t sizeclass, struct ghu_mspan *s,
-		       uintptr_t flag)
+ghu_mcache_reopen_window(struct ghu_mcache_class *c, size_t sizeclass)
 {
 	struct ghu_window *w = &c->window;
 
-	if (ghu_classes[sizeclass].nelems > GHU_FEW_OBJECTS) {
+	if (ghu_classes[sizeclass].npages > 1 && ghu_are_8_free(w->states))
+		w->free = 0xff;
+	else
 		w->free = ghu_match64(w->states, GHU_OBJ_FREE);
-	} else if (s->next->next == s) {
-		s = s->next;
-		c->span = (struct ghu_mspan *)((uintptr_t)s | flag);
-		w->states = ghu_states(s);
-		w->base = s->base;
-		w->free = ghu_match16(w->states, GHU_OBJ_FREE);
-	} else {
-		w->free = ghu_match8(w->states, GHU_OBJ_FREE);
-	}
-	c->zero = false;
+	w->zero = false;
 	return w->free ? ghu_window_take(w) : NULL;
 }
 
@@ -191,19 +180,19 @@ ghu_mcache_reopen_span(struct ghu_mcache_class *c, size_t sizeclass, struct ghu_
 static inline void *ghu_mcache_reopen(size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
-	struct ghu_mspan *s = c->span;
 
-	if (ghu_unlikely((intptr_t)s <= 0 || ghu_mcache_wants_second(sizeclass, s)))
+	if (ghu_unlikely((intptr_t)c->span <= 0))
 		return NULL;
-	return ghu_mcache_reopen_span(c, sizeclass, s, 0);
+	return ghu_mcache_reopen_window(c, sizeclass);
 }
 
 /* What a window may hand out, or more. */
-static inline uint64_t ghu_window_bytes(const struct ghu_window *w, size_t sizeclass)
+static inline uint64_t ghu_window_bytes(size_t sizeclass)
 {
-	uint64_t span = (uint64_t)ghu_classes[sizeclass].npages << GHU_PAGE_SHIFT;
+	const struct ghu_class *k = &ghu_classes[sizeclass];
+	uint64_t bytes = (uint64_t)k->size * 64, span = (uint64_t)k->npages << GHU_PAGE_SHIFT;
 
-	return w->elemsize * 64 < span ? w->elemsize * 64 : span;
+	return bytes < span ? bytes : span;
 }
 
 /* The same where allocations are sampled, as long as none is due. */
@@ -211,82 +200,90 @@ static inline void *ghu_mcache_reopen_sampled(size_t sizeclass)
 {
 	struct ghu_mcache *mc = ghu_mcache;
 	struct ghu_mcache_class *c = &mc->classes[sizeclass];
-	uintptr_t word = (uintptr_t)c->span;
-	struct ghu_mspan *s = (struct ghu_mspan *)(word & ~GHU_NO_REOPEN);
-	uint64_t bytes;
+	uint64_t bytes = ghu_window_bytes(sizeclass);
 
-	if (!(word & GHU_NO_REOPEN) || c->due || ghu_mcache_wants_second(sizeclass, s))
+	if (!((uintptr_t)c->span & GHU_NO_REOPEN) || c->window.due)
 		return NULL;
-	bytes = ghu_window_bytes(&c->window, sizeclass);
 	if (ghu_unlikely(mc->next_sample <= bytes || mc->next_guarded <= 64))
 		return NULL;
 	mc->next_sample -= bytes;
 	mc->next_guarded -= 64;
-	return ghu_mcache_reopen_span(c, sizeclass, s, GHU_NO_REOPEN);
+	return ghu_mcache_reopen_window(c, sizeclass);
 }
 
 static inline bool ghu_recent_has_room(const struct ghu_mcache_class *c)
 {
-	return c->nr_recent != c->max_recent;
+	return (uintptr_t)c->freed % GHU_RECENT_BYTES;
 }
 
 /* Keeps a freed object that is KEPT, or will be at once; there must be room. */
 static inline void ghu_recent_add(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
 {
-	unsigned int nr = c->nr_recent;
+	struct ghu_recent_object *o = c->freed;
 
-	c->recent[nr] = (struct ghu_recent_object){ addr, state };
-	c->nr_recent = (uint16_t)(nr + 1);
+	*o = (struct ghu_recent_object){ addr, state };
+	c->freed = o + 1;
 }
 
-/* Keeps a live object that is freed.  False: no room. */
-static inline bool ghu_recent_push(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
+/* Whether a stack, which may be none, has an object. */
+static inline bool ghu_recent_any(const struct ghu_recent_object *end)
 {
-	if (ghu_unlikely(!ghu_recent_has_room(c)))
-		return false;
-	ghu_recent_add(c, addr, state);
-	__atomic_store_n(state, GHU_OBJ_KEPT, __ATOMIC_RELAXED);
-	return true;
+	return end && end[-1].addr;
 }
 
-/* Allocates what was kept last; there must be something. */
+/* Allocates what was kept last; there must be something to allocate. */
 static inline void *ghu_recent_pop(struct ghu_mcache_class *c)
 {
-	unsigned int nr = c->nr_recent - 1u;
-	const struct ghu_recent_object *o = &c->recent[nr];
+	const struct ghu_recent_object *o = --c->recent;
 
-	c->nr_recent = (uint16_t)nr;
-	c->zero = false;
 	__atomic_store_n(&c->opened, c->opened + (1u << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
 	/* A watch that was put on it meanwhile stays. */
 	__atomic_store_n(o->state, ghu_state(o->state) & ~GHU_OBJ_KEPT_BIT, __ATOMIC_RELAXED);
 	return (void *)o->addr;
 }
 
-/*
- * The fast path of free(), the same for objects of any thread.  False: the object is none,
- * or not LIVE, or its span is nobody's own, or of another kind.
- */
-static inline bool ghu_mcache_free(struct ghu_mspan *s, uintptr_t addr)
+static inline void ghu_recent_turn(struct ghu_mcache_class *c)
 {
-	uint32_t divmul = __atomic_load_n(&s->owned_divmul, __ATOMIC_RELAXED);
-	uint8_t *state = ghu_mspan_live(s, divmul, addr);
+	struct ghu_recent_object *empty = c->recent;
 
-	if (ghu_unlikely(!state))
+	c->recent = c->freed;
+	c->freed = empty;
+}
+
+/*
+ * There is nothing to allocate: what was freed is, from now on, if it is enough to be worth
+ * it.  As recent is empty, both stacks begin as far behind a multiple of their size.
+ */
+static inline bool ghu_recent_turn_worth(struct ghu_mcache_class *c)
+{
+	uintptr_t bytes = (uintptr_t)c->freed - (uintptr_t)c->recent;
+
+	if (bytes % GHU_RECENT_BYTES < GHU_RECENT_WORTH * sizeof(*c->freed))
 		return false;
-	__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	ghu_recent_turn(c);
 	return true;
 }
 
-/* The same in a span that is nobody's own: perhaps the object is allocated again soon. */
-static inline bool ghu_mcache_free_shared(struct ghu_mspan *s, uintptr_t addr)
+/*
+ * The fast path of free(), the same for objects of any thread.  False: the object is none,
+ * or not LIVE, or its span is of another kind.
+ */
+static inline bool ghu_mcache_free(ghu_pagemap_t e, uintptr_t addr)
 {
-	uint8_t *state = ghu_mspan_live(s, s->divmul, addr);
+	uint8_t *state = ghu_entry_live(e, addr);
+	struct ghu_mcache_class *c;
 
 	if (ghu_unlikely(!state))
 		return false;
-	if (!ghu_recent_push(&ghu_mcache->classes[ghu_mspan_class(s)], addr, state))
-		__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
+	if (ghu_unlikely(ghu_recent_used)) {
+		c = &ghu_mcache->classes[ghu_entry_class(e)];
+		if (ghu_recent_has_room(c)) {
+			ghu_recent_add(c, addr, state);
+			__atomic_store_n(state, GHU_OBJ_KEPT, __ATOMIC_RELAXED);
+			return true;
+		}
+	}
+	__atomic_store_n(state, GHU_OBJ_FREE, __ATOMIC_RELEASE);
 	return true;
 }
 
@@ -296,7 +293,7 @@ static inline void *ghu_mcache_next(size_t sizeclass)
 	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
 	void *p;
 
-	if (c->nr_recent)
+	if (ghu_recent_any(c->recent) || ghu_recent_turn_worth(c))
 		return ghu_recent_pop(c);
 	p = ghu_mcache_reopen(sizeclass);
 	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass, 0, NULL);
@@ -313,7 +310,7 @@ static inline void *ghu_mcache_alloc(size_t sizeclass)
 /* After ghu_mcache_alloc(): whether what it returned reads as zeros. */
 static inline bool ghu_mcache_last_zero(size_t sizeclass)
 {
-	return ghu_mcache->classes[sizeclass].zero;
+	return ghu_mcache->classes[sizeclass].window.zero;
 }
 
 #endif

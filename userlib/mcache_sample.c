@@ -52,7 +52,7 @@ static ghu_noinline void heed_rates(struct ghu_mcache *mc)
 			continue;
 		ghu_mcache_count_closed(mc, c);
 		mc->classes[c].window.free = 0;
-		mc->classes[c].due = 0;
+		mc->classes[c].window.due = 0;
 		ghu_mcache_set_ring(mc, c, s);
 	}
 }
@@ -87,7 +87,7 @@ static uint8_t count_object(struct ghu_mcache *mc, size_t bytes)
 static void count_window(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_window *w = &mc->classes[sizeclass].window;
-	uint64_t rest = w->free, bytes = ghu_window_bytes(w, sizeclass);
+	uint64_t rest = w->free, bytes = ghu_window_bytes(sizeclass);
 	uint64_t sample = mc->next_sample, guarded = mc->next_guarded;
 	uint8_t due = 0;
 
@@ -97,7 +97,7 @@ static void count_window(struct ghu_mcache *mc, size_t sizeclass)
 	if (due) {
 		ghu_mcache_count_cut(mc, sizeclass, rest);
 		w->free &= ~rest;
-		mc->classes[sizeclass].due = due;
+		mc->classes[sizeclass].window.due = due;
 	} else {
 		mc->next_sample = sample > bytes ? sample - bytes : next_sample(mc);
 		mc->next_guarded = guarded > 64 ? guarded - 64 : next_guarded(mc);
@@ -110,28 +110,26 @@ static void count_window(struct ghu_mcache *mc, size_t sizeclass)
  */
 static void *reopen(struct ghu_mcache *mc, size_t sizeclass)
 {
-	struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass);
-	struct ghu_window *w = &mc->classes[sizeclass].window;
+	struct ghu_mcache_class *c = &mc->classes[sizeclass];
+	void *p;
 
-	if (!s || ghu_mcache_wants_second(sizeclass, s))
+	if (!ghu_mcache_ring(mc, sizeclass))
 		return NULL;
-	w->free = ghu_match64(w->states, GHU_OBJ_FREE);
-	if (!w->free) {
+	p = ghu_mcache_reopen_window(c, sizeclass);
+	if (!p)
 		count_window(mc, sizeclass);
-		return NULL;
-	}
-	ghu_mcache_count_opened(mc, sizeclass, w->free);
-	mc->classes[sizeclass].zero = false;
-	return ghu_window_take(w);
+	else
+		ghu_mcache_count_opened(mc, sizeclass, c->window.free | 1);
+	return p;
 }
 
 /* Those of size 0 are not sampled. */
 static ghu_noinline void *refill_sampled(struct ghu_mcache *mc, size_t sizeclass, uint8_t *due)
 {
-	uint8_t was_due = mc->classes[sizeclass].due;
+	uint8_t was_due = mc->classes[sizeclass].window.due;
 	void *p;
 
-	mc->classes[sizeclass].due = 0;
+	mc->classes[sizeclass].window.due = 0;
 	p = reopen(mc, sizeclass);
 	if (!p)
 		p = ghu_mcache_refill_plain(mc, sizeclass);

@@ -54,8 +54,6 @@ static struct mcentral *central_of(const struct ghu_mspan *s)
 
 static void set_where(struct ghu_mspan *s, uint8_t where)
 {
-	__atomic_store_n(&s->owned_divmul, where == GHU_SPAN_IS_OWNED ? s->divmul : 0,
-			 __ATOMIC_RELAXED);
 	__atomic_store_n(&s->where, where, __ATOMIC_RELEASE);
 }
 
@@ -192,8 +190,10 @@ static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, index))
 		dead = bury(mc, s);
 	ghu_unlock(&mc->lock);
-	if (dead)
+	if (dead) {
 		ghu_mspan_destroy(dead);
+		ghu_mcache_trim();
+	}
 	return old == state;
 }
 
@@ -204,7 +204,7 @@ static bool pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 		return true;
 	/* Perhaps it is this one that keeps them. */
 	if ((state == GHU_OBJ_WATCH || state == GHU_OBJ_SAMPLED) &&
-	    ghu_mcache->classes[ghu_mspan_class(s)].nr_recent)
+	    ghu_recent_count(&ghu_mcache->classes[ghu_mspan_class(s)]))
 		ghu_recent_drop(ghu_mcache, ghu_mspan_class(s));
 	return ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT);
 }

@@ -126,6 +126,14 @@ static void print_classes(void)
 	printf("};\n\n");
 }
 
+static void print_divmuls(void)
+{
+	printf("const uint64_t ghu_divmul[GHU_NUM_CLASSES] = {\n\t0,");
+	for (unsigned int i = 1; i < nr_classes; i++)
+		printf("%s%uu,", i % 6 ? " " : "\n\t", divmul(classes[i].size));
+	printf(" %uu,\n};\n\n", divmul(ZERO_STRIDE));
+}
+
 /* Entry i: the class of size first + i * step, times so much. */
 static void print_lookup(const char *type, const char *name, unsigned int first,
 			 unsigned int step, unsigned int last, unsigned int times)
@@ -147,6 +155,7 @@ int main(void)
 	printf("/* SPDX-License-Identifier: MIT OR GPL-2.0 */\n");
 	printf("/* Written by mksizeclasses; included by sizeclass.c alone. */\n\n");
 	print_classes();
+	print_divmuls();
 	print_lookup("uint8_t", "ghu_size_to_class8", 0, SMALL_SIZE_DIV, SMALL_SIZE_MAX, 1);
 	print_lookup("uint8_t", "ghu_size_to_class128", SMALL_SIZE_MAX, LARGE_SIZE_DIV,
 		     MAX_SMALL_SIZE, 1);

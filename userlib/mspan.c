@@ -260,24 +260,33 @@ static void init_states(struct ghu_mspan *s, unsigned int nwindows)
 	memset(states + s->nelems, GHU_OBJ_TAIL, 64 * nwindows - s->nelems);
 }
 
-static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct ghu_run *run)
+/* So that the first one swept is 0. */
+static void begin_windows(struct ghu_mspan *s)
+{
+	s->window = (uint8_t)(ghu_classes[ghu_mspan_class(s)].nwindows - 1);
+	s->fresh = 0;
+}
+
+static void init_class(struct ghu_mspan *s, unsigned int sizeclass)
 {
 	const struct ghu_class *c = &ghu_classes[sizeclass];
 
-	s->base = run->addr;
-	s->npages = run->npages;
-	s->needzero = run->needzero;
 	s->spanclass = ghu_make_spanclass(sizeclass, 1);
 	s->elemsize = sizeclass == GHU_ZERO_CLASS ? GHU_ZERO_STRIDE : c->size;
 	s->nelems = sizeclass ? c->nelems : 1;
-	s->window = (uint8_t)(c->nwindows - 1);	/* so that the first one swept is 0 */
-	s->fresh = 0;
+	begin_windows(s);
+	init_states(s, sizeclass ? c->nwindows : 1);
+}
+
+static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct ghu_run *run)
+{
+	s->base = run->addr;
+	s->npages = run->npages;
+	s->needzero = run->needzero;
 	s->sweepgen = ghu_sweepgen();
 	s->owner = NULL;
 	s->guarded = false;
-	s->divmul = ghu_checked ? 0 : c->divmul;
-	s->owned_divmul = 0;
-	init_states(s, sizeclass ? c->nwindows : 1);
+	init_class(s, sizeclass);
 }
 
 static int get_run(unsigned int sizeclass, size_t npages, size_t align, struct ghu_run *run)
@@ -317,7 +326,7 @@ static struct ghu_mspan *create(unsigned int sizeclass, size_t npages, size_t al
 	if (ghu_pagemap_prepare(run.addr, run.npages))
 		goto free_span;
 	init_span(s, sizeclass, &run);
-	ghu_pagemap_set(run.addr, sizeclass ? npages : 1, s);
+	ghu_pagemap_set(run.addr, sizeclass ? npages : 1, s, ghu_checked ? 0 : sizeclass);
 	if (sizeclass != GHU_ZERO_CLASS)
 		ghu_mspan_count_pages(npages);
 	return s;
@@ -336,10 +345,10 @@ static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 
 	if (!s)
 		return NULL;
-	s->window = (uint8_t)(ghu_classes[sizeclass].nwindows - 1);
-	s->fresh = 0;
+	begin_windows(s);
 	s->needzero = true;
-	s->divmul = ghu_classes[sizeclass].divmul;
+	if (sizeclass)
+		ghu_pagemap_set(s->base, 1, s, sizeclass);
 	return s;
 }
 
@@ -375,7 +384,7 @@ void ghu_mspan_release(struct ghu_mspan *s)
 	uintptr_t base = s->base;
 	size_t npages = s->npages;
 
-	ghu_pagemap_set(base, sizeclass ? npages : 1, &ghu_mspan_gone);
+	ghu_pagemap_set(base, sizeclass ? npages : 1, &ghu_mspan_gone, 0);
 	record_free(s);
 	put_run(sizeclass, base, npages);
 }

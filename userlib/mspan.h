@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "backend.h"
+#include "pagemap.h"
 #include "sizeclass.h"
 #include "sys.h"
 
@@ -63,7 +64,7 @@ enum {
 	GHU_SPAN_IS_LARGE,
 };
 
-/* What free() reads comes last, and with the first 32 state bytes makes one cache line. */
+/* Its second half and the first 32 state bytes make one cache line. */
 struct ghu_mspan {
 	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
 	struct ghu_mspan *prev;	/* in the ring of its class */
@@ -71,8 +72,6 @@ struct ghu_mspan {
 	size_t npages;
 
 	uintptr_t base;
-	uint32_t owned_divmul;	/* as divmul, but of spans that are not OWNED 0 */
-	uint32_t divmul;	/* of its class; 0 if free() is to go the slow way: LARGE, or checked */
 	uint32_t sweepgen;	/* of the cycle that looked at it last */
 	uint32_t elemsize;	/* of a large object: 0, see npages */
 	uint16_t nelems;
@@ -148,6 +147,16 @@ static inline uint8_t ghu_state(const uint8_t *state)
 	return __atomic_load_n(state, __ATOMIC_RELAXED);
 }
 
+/* The same, for one comparison: an instruction less, as GCC does not merge atomic loads into it. */
+static inline uint8_t ghu_peek_state(const uint8_t *state)
+{
+#ifdef GHU_TSAN
+	return ghu_state(state);
+#else
+	return *state;
+#endif
+}
+
 /* Allocated, and not freed. */
 static inline bool ghu_is_live(uint8_t state)
 {
@@ -176,12 +185,12 @@ static inline bool ghu_mspan_is_kept(const struct ghu_mspan *s)
  * quotient above and, below 2^32, the remainder in such units: it is less than
  * divmul only if the remainder is 0.
  */
-static inline bool ghu_object_index(uint32_t divmul, uint32_t offset, uint32_t *index)
+static inline bool ghu_object_index(uint64_t divmul, uint32_t offset, uint32_t *index)
 {
-	uint64_t m = (uint64_t)offset * divmul;
+	uint64_t m = offset * divmul;
 
 	*index = (uint32_t)(m >> 32);
-	return (uint32_t)m < divmul;
+	return (uint32_t)m < (uint32_t)divmul;
 }
 
 /* The object of the span, of any kind, that begins at addr; false: none does. */
@@ -194,24 +203,25 @@ static inline bool ghu_find_object(const struct ghu_mspan *s, uintptr_t addr, ui
 				(uint32_t)(addr - s->base), index);
 }
 
-/* The state of the LIVE object at addr.  NULL: it is none, or not LIVE, or divmul is 0. */
-static inline uint8_t *ghu_mspan_live(struct ghu_mspan *s, uint32_t divmul, uintptr_t addr)
+/* The state of the LIVE object at addr.  NULL: it is none, or not LIVE, or is no fast one's. */
+static inline uint8_t *ghu_entry_live(ghu_pagemap_t e, uintptr_t addr)
 {
+	uint64_t divmul = ghu_divmul[ghu_entry_class(e)];
 	uint32_t index;
+	bool begins = ghu_object_index(divmul, ghu_entry_offset(e, addr), &index);
 	uint8_t *state;
 
 #ifdef GHU_UNCHECKED
 	/* Only for measuring what the checks cost: whatever it is, it is freed. */
 	if (ghu_unlikely(!divmul))
 		return NULL;
-	ghu_object_index(divmul, (uint32_t)(addr - s->base), &index);
-	state = &ghu_states(s)[index];
+	state = &ghu_states(ghu_entry_span(e))[index];
 	return ghu_likely(ghu_state(state) != GHU_OBJ_WATCH) ? state : NULL;
 #endif
-	if (ghu_unlikely(!ghu_object_index(divmul, (uint32_t)(addr - s->base), &index)))
+	if (ghu_unlikely(!begins))
 		return NULL;
-	state = &ghu_states(s)[index];
-	return ghu_likely(ghu_state(state) == GHU_OBJ_LIVE) ? state : NULL;
+	state = &ghu_states(ghu_entry_span(e))[index];
+	return ghu_likely(ghu_peek_state(state) == GHU_OBJ_LIVE) ? state : NULL;
 }
 
 /*
@@ -267,17 +277,36 @@ static inline uint64_t ghu_match64(const uint8_t *states, uint8_t state)
 }
 
 /*
- * The same for 8, byte by byte: a load of one byte can be served with a store that has
- * not reached the cache yet, and a longer one must wait for it.
+ * Whether those 8 are FREE.  A load of several bytes that were stored one by one waits until
+ * the last of these stores has reached the cache; so those that were freed last, if objects
+ * are allocated in order and freed at once, are read byte by byte.
  */
-static inline uint64_t ghu_match8(const uint8_t *states, uint8_t state)
+static inline bool ghu_are_8_free(const uint8_t *states)
 {
-	uint64_t m = 0;
+#ifdef GHU_TSAN
+	return (ghu_match16(states, GHU_OBJ_FREE) & 0xff) == 0xff;
+#else
+	uint32_t any = __atomic_load_n((const uint32_t *)states, __ATOMIC_RELAXED);
 
-#pragma GCC unroll 8
-	for (int i = 0; i < 8; i++)
-		m |= (uint64_t)(__atomic_load_n(states + i, __ATOMIC_ACQUIRE) == state) << i;
-	return m;
+	_Static_assert(!GHU_OBJ_FREE, "what any is compared with");
+	for (int i = 4; i < 8; i++)
+		any |= __atomic_load_n(states + i, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	return !any;
+#endif
+}
+
+/* Of what is not 0.  GCC extends the sign of its own, though there is none. */
+static inline uint64_t ghu_lowest_bit(uint64_t m)
+{
+#ifdef __x86_64__
+	uint64_t i = 0;
+
+	__asm__("rep bsf %1, %0" : "+r" (i) : "r" (m) : "cc");
+	return i;
+#else
+	return (uint64_t)__builtin_ctzll(m);
+#endif
 }
 
 /* Where the processor's own may not be used the compiler would call a function. */

@@ -193,10 +193,10 @@ static ghu_noinline void delete_slow(void *p, size_t size)
 /* As free(), where the class that the span has is the size's too. */
 static inline void delete_sized(void *p, size_t size)
 {
-	struct ghu_mspan *s = ghu_pagemap_get((uintptr_t)p);
+	ghu_pagemap_t e = ghu_pagemap_entry((uintptr_t)p);
 
-	if (ghu_unlikely(!s || ghu_mspan_class(s) != class_of(size) ||
-			 !ghu_mcache_free(s, (uintptr_t)p)))
+	if (ghu_unlikely(ghu_entry_class(e) != class_of(size) ||
+			 !ghu_mcache_free(e, (uintptr_t)p)))
 		delete_slow(p, size);
 }
 

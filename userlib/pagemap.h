@@ -10,6 +10,9 @@
  * large object only the first page is, so that a block of many gigabytes costs one
  * store: an address further inside is no valid pointer anyway.
  *
+ * An entry is the address of the span's record, and below that what free() must know to
+ * find the object: so it need not look at the record, which is another cache line.
+ *
  * Readers take no lock.  An entry is written before any pointer into the span is
  * handed out, and cleared when no object of it is left, so whoever may look a
  * pointer up finds the entry that belongs to it.
@@ -21,6 +24,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "backend.h"
+#include "sizeclass.h"
 #include "sys.h"
 
 struct ghu_mspan;
@@ -33,7 +37,80 @@ struct ghu_mspan;
 
 #pragma GCC visibility push(hidden)
 
-extern struct ghu_mspan **ghu_pagemap_root[GHU_ROOT_ENTRIES];
+/*
+ * What an entry says, from the lowest bit on: in 8 bits the class, if free() may go the
+ * short way, else 0; in 8 bits which page of the span it is; and the record's address.
+ */
+typedef uint64_t ghu_pagemap_t;
+
+#define GHU_ENTRY_PAGE_SHIFT	8u
+#define GHU_ENTRY_SPAN_SHIFT	16u
+
+_Static_assert(GHU_ENTRY_SPAN_SHIFT + GHU_ADDR_BITS == 8 * sizeof(ghu_pagemap_t), "no bit is left");
+
+/* Of each leaf where it would begin if it had entries for all addresses; 0: there is none. */
+extern uintptr_t ghu_pagemap_root[GHU_ROOT_ENTRIES];
+
+static inline ghu_pagemap_t *ghu_pagemap_at(uintptr_t root, size_t page)
+{
+	return (ghu_pagemap_t *)(root + page * sizeof(ghu_pagemap_t));
+}
+
+/*
+ * The leaves from the first one that was made on, as far as they lie one behind the other: most
+ * programs have no others, and to look here first saves free() a quarter of what it does.
+ */
+struct ghu_pagemap_flat {
+	uintptr_t addr;		/* of the first page */
+	size_t npages;		/* only rises, after the others were written once */
+	ghu_pagemap_t *entries;
+};
+
+extern struct ghu_pagemap_flat ghu_pagemap_flat;
+
+/* False: it is not there, but may be in another leaf.  Else *e is as below. */
+static inline bool ghu_pagemap_flat_entry(uintptr_t addr, ghu_pagemap_t *e)
+{
+	size_t npages = __atomic_load_n(&ghu_pagemap_flat.npages, __ATOMIC_ACQUIRE);
+	size_t page = (addr - ghu_pagemap_flat.addr) >> GHU_PAGE_SHIFT;
+
+	if (ghu_unlikely(page >= npages))
+		return false;
+	*e = __atomic_load_n(&ghu_pagemap_flat.entries[page], __ATOMIC_ACQUIRE);
+	return true;
+}
+
+/* The entry of the page that holds addr, whatever addr is.  0: no span ever had that page. */
+static inline ghu_pagemap_t ghu_pagemap_entry(uintptr_t addr)
+{
+	size_t page = addr >> GHU_PAGE_SHIFT, i = page >> GHU_LEAF_BITS;
+	uintptr_t root;
+
+	if (ghu_unlikely(i >= GHU_ROOT_ENTRIES))
+		return 0;
+	root = __atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED);
+	if (ghu_unlikely(!root))
+		return 0;
+	return __atomic_load_n(ghu_pagemap_at(root, page), __ATOMIC_ACQUIRE);
+}
+
+static inline struct ghu_mspan *ghu_entry_span(ghu_pagemap_t e)
+{
+	return (struct ghu_mspan *)(e >> GHU_ENTRY_SPAN_SHIFT);
+}
+
+static inline size_t ghu_entry_class(ghu_pagemap_t e)
+{
+	return (uint8_t)e;
+}
+
+/* How far into its span addr is. */
+static inline uint32_t ghu_entry_offset(ghu_pagemap_t e, uintptr_t addr)
+{
+	uint32_t page = (uint8_t)(e >> GHU_ENTRY_PAGE_SHIFT);
+
+	return page << GHU_PAGE_SHIFT | ((uint32_t)addr & (GHU_PAGE_SIZE - 1));
+}
 
 /*
  * The span whose page holds addr, whatever addr is.  NULL: no span ever had that
@@ -41,22 +118,16 @@ extern struct ghu_mspan **ghu_pagemap_root[GHU_ROOT_ENTRIES];
  */
 static inline struct ghu_mspan *ghu_pagemap_get(uintptr_t addr)
 {
-	size_t i = addr >> GHU_LEAF_SHIFT;
-	struct ghu_mspan **leaf;
-
-	if (ghu_unlikely(i >= GHU_ROOT_ENTRIES))
-		return NULL;
-	leaf = __atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED);
-	if (ghu_unlikely(!leaf))
-		return NULL;
-	return __atomic_load_n(&leaf[addr >> GHU_PAGE_SHIFT & (GHU_LEAF_PAGES - 1)],
-			       __ATOMIC_ACQUIRE);
+	return ghu_entry_span(ghu_pagemap_entry(addr));
 }
 
 /* Makes the leaves for [addr, addr + npages pages).  0 or -ENOMEM. */
 int ghu_pagemap_prepare(uintptr_t addr, size_t npages);
-/* Writes npages entries from addr's page on, for which leaves were prepared. */
-void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s);
+/*
+ * Writes npages entries from addr's page on, which is the span's first, and for which leaves
+ * were prepared.  fast: free() may go the short way to the class; 0: it may not.
+ */
+void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s, unsigned int fast);
 /*
  * The span in use that holds addr (of a large one: its first page), or NULL.
  */

@@ -12,18 +12,18 @@
 #include "persistentalloc.h"
 #include "recent.h"
 
-/* By how many more objects a stack may hold each time; and bytes of all of them. */
-#define STEP		16u
+/* Bytes of all objects in a stack. */
 #define BYTES_MAX	65536u
 /* Mappings that wait for a thread. */
 #define UNUSED_MAX	8u
 
 struct ghu_recent_stacks {
-	struct ghu_recent_object objects[GHU_NUM_CLASSES][GHU_RECENT_MAX];
-};
+	struct ghu_recent_object objects[GHU_NUM_CLASSES][2][GHU_RECENT_SLOTS];
+} __attribute__((aligned(GHU_RECENT_BYTES)));
 
 struct ghu_lock ghu_recent_lock;
 uint64_t ghu_recent_sys;
+__thread bool ghu_recent_used __attribute__((tls_model("initial-exec")));
 /* Of threads that are gone, linked by their first word. */
 static struct ghu_recent_stacks *unused;
 static unsigned int nr_unused;
@@ -42,7 +42,7 @@ static struct ghu_recent_stacks *make_stacks(void)
 		nr_unused--;
 	}
 	ghu_unlock(&ghu_recent_lock);
-	return st ? st : ghu_persistentalloc_try(sizeof(*st), 64, &ghu_recent_sys);
+	return st ? st : ghu_persistentalloc_try(sizeof(*st), _Alignof(struct ghu_recent_stacks), &ghu_recent_sys);
 }
 
 static uint32_t limit_of(size_t sizeclass)
@@ -52,22 +52,44 @@ static uint32_t limit_of(size_t sizeclass)
 	return nr < GHU_RECENT_MAX ? nr : GHU_RECENT_MAX;
 }
 
-void ghu_recent_grow(struct ghu_mcache *mc, size_t sizeclass)
+static unsigned int count(const struct ghu_recent_object *end)
+{
+	unsigned int nr = 0;
+
+	for (; ghu_recent_any(end); end--)
+		nr++;
+	return nr;
+}
+
+unsigned int ghu_recent_count(const struct ghu_mcache_class *c)
+{
+	return count(c->recent) + count(c->freed);
+}
+
+/* An empty stack for so many. */
+static struct ghu_recent_object *empty_stack(struct ghu_recent_object *slots, uint32_t max)
+{
+	struct ghu_recent_object *end = slots + GHU_RECENT_SLOTS - max;
+
+	end[-1].addr = 0;
+	return end;
+}
+
+void ghu_recent_begin(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &mc->classes[sizeclass];
-	uint32_t limit;
 
-	if (ghu_likely(c->max_recent == GHU_RECENT_MAX) || sizeclass == GHU_ZERO_CLASS ||
-	    !c->span || ghu_mcache_is_sampling(mc))
+	if (ghu_likely(c->freed) || sizeclass == GHU_ZERO_CLASS || !c->span ||
+	    ghu_mcache_is_sampling(mc) || limit_of(sizeclass) < GHU_RECENT_WORTH)
 		return;
 	if (!mc->stacks) {
 		mc->stacks = make_stacks();
 		if (!mc->stacks)
 			return;
 	}
-	limit = limit_of(sizeclass);
-	c->recent = mc->stacks->objects[sizeclass];
-	c->max_recent = (uint16_t)(c->max_recent + STEP < limit ? c->max_recent + STEP : limit);
+	ghu_recent_used = true;
+	c->recent = empty_stack(mc->stacks->objects[sizeclass][0], limit_of(sizeclass));
+	c->freed = empty_stack(mc->stacks->objects[sizeclass][1], limit_of(sizeclass));
 }
 
 /* If it was put on WATCH meanwhile, its span may be empty without it. */
@@ -90,9 +112,11 @@ void ghu_recent_drop(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &mc->classes[sizeclass];
 
-	while (c->nr_recent)
-		let_go(&c->recent[--c->nr_recent]);
-	c->max_recent = 0;
+	while (ghu_recent_any(c->recent))
+		let_go(--c->recent);
+	while (ghu_recent_any(c->freed))
+		let_go(--c->freed);
+	c->recent = c->freed = NULL;
 }
 
 /* False: enough of them wait already. */

@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * Objects that the thread freed of late in spans which are nobody's own, for each class
- * a stack, to be allocated again first.
+ * Objects of a class that the thread freed of late, whosever spans they lie in, to be
+ * allocated again first.
  *
- * A program that replaces objects of a large heap at random frees next to nothing in
- * the few spans that its thread owns.  Other spans would have to be swept for what it
- * freed, and each has little of it.  Here it finds that at once.  What is freed in the
- * thread's own spans is found by its window as quickly; such frees do not come by.
+ * A program that replaces objects at random frees next to nothing in the window that is
+ * open.  Spans would have to be swept for what it freed, and each has little of it.  Here it
+ * finds that at once.  A program that frees what it just allocated, or all of it, finds
+ * that by opening windows, for less than stacks would take; so stacks hold nothing until
+ * windows turn out to be sparse, or a span is got that others let go of.
  *
  * What is in a stack is KEPT: it keeps its span alive, like an object in use, and only
- * the thread may hand it out.  A stack holds nothing until the thread has had to ask
- * mcentral for a second span of the class, and more each time; it is emptied, and no
- * longer used, as soon as it turns out to be all that keeps a span.  So who
- * frees everything and sleeps does not leave spans behind.
+ * the thread may hand it out.  A stack is emptied, and no longer used until there is need
+ * again, as soon as it turns out to be all that keeps a span.  So who frees everything
+ * and sleeps does not leave spans behind.
  *
  * While allocations are sampled stacks hold nothing, since only windows count
  * (mcache_sample.c).
@@ -20,18 +20,38 @@
 #ifndef GHU_RECENT_H
 #define GHU_RECENT_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include "sys.h"
 
-#define GHU_RECENT_MAX	64u
+/*
+ * Of a class there are two: what is freed goes to one, and what is allocated comes from the
+ * other, until that is empty, and they change places.  With one stack, malloc() would have to wait
+ * for the free() before it to find out which class's stack grows.
+ *
+ * A stack takes so many places, from a multiple of their size on.  It is full when its end
+ * is at the end of them, and empty when the object before its end has no address: the place
+ * below the first object.  So one word of the cache says all of it.  Of stacks that may
+ * hold nothing both are NULL.
+ */
+#define GHU_RECENT_SLOTS	32u
+#define GHU_RECENT_MAX		(GHU_RECENT_SLOTS - 1)
 
 struct ghu_mcache;
+struct ghu_mcache_class;
 
 struct ghu_recent_object {
 	uintptr_t addr;
 	uint8_t *state;
 };
+
+#define GHU_RECENT_BYTES	(GHU_RECENT_SLOTS * sizeof(struct ghu_recent_object))
+/*
+ * The stacks change places when so much was freed.  With less there is more to do than to
+ * open a window, which there is then until enough was freed.
+ */
+#define GHU_RECENT_WORTH	8u
 
 #pragma GCC visibility push(hidden)
 
@@ -40,10 +60,15 @@ extern struct ghu_lock ghu_recent_lock;
 /* Bytes that stacks take, if all of them were touched. */
 extern uint64_t ghu_recent_sys;
 
-/* The thread asks mcentral for a span of the class: keeps more of it from now on, if it has one. */
-void ghu_recent_grow(struct ghu_mcache *mc, size_t sizeclass);
+/* Whether the thread has stacks that may hold something; else free() need not look. */
+extern __thread bool ghu_recent_used __attribute__((tls_model("initial-exec")));
+
+/* Objects of the class are hard to find: keeps what is freed of it from now on. */
+void ghu_recent_begin(struct ghu_mcache *mc, size_t sizeclass);
 /* The objects become free, and none is kept from now on, until there is need again. */
 void ghu_recent_drop(struct ghu_mcache *mc, size_t sizeclass);
+/* Objects in the stacks. */
+unsigned int ghu_recent_count(const struct ghu_mcache_class *c);
 /* The cache goes away; it has been flushed. */
 void ghu_recent_free(struct ghu_mcache *mc);
 

@@ -41,6 +41,8 @@ struct ghu_class {
 };
 
 extern const struct ghu_class ghu_classes[GHU_NUM_CLASSES];
+/* As above, of each class, for free(); of class 0 it is 0, of which nothing is a multiple. */
+extern const uint64_t ghu_divmul[GHU_NUM_CLASSES];
 extern const uint8_t ghu_size_to_class8[GHU_SMALL_SIZE_MAX / GHU_SMALL_SIZE_DIV + 1];
 /* 64 times as much: where the class is in a thread's cache, which is all malloc() asks for. */
 extern const uint16_t ghu_size_to_cached8[GHU_SMALL_SIZE_MAX / GHU_SMALL_SIZE_DIV + 1];

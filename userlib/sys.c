@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -151,6 +152,14 @@ void *ghu_sys_alloc(size_t bytes)
 void *ghu_sys_reserve(size_t bytes)
 {
 	return sys_map(bytes, MAP_NORESERVE);
+}
+
+size_t ghu_address_limit(void)
+{
+	struct rlimit rl = { RLIM_INFINITY, RLIM_INFINITY };
+
+	ghu_syscall(SYS_prlimit64, 0, RLIMIT_AS, 0, (long)&rl, 0, 0);
+	return rl.rlim_cur == RLIM_INFINITY ? SIZE_MAX : rl.rlim_cur;
 }
 
 static size_t check_phys_page_size(size_t bytes)

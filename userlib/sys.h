@@ -128,6 +128,8 @@ static inline bool ghu_is_err(long ret)
 void *ghu_sys_alloc(size_t bytes);
 /* The same, without commitment (MAP_NORESERVE): for tables used sparsely. */
 void *ghu_sys_reserve(size_t bytes);
+/* Bytes of addresses that the process may have (RLIMIT_AS); SIZE_MAX: no limit. */
+size_t ghu_address_limit(void);
 
 /* The smallest page that any supported machine has. */
 #define GHU_MIN_PHYS_PAGE	4096u

@@ -480,6 +480,7 @@ static int test_nothing_kept(void)
 	set_sample(1000000);
 	for (int i = 0; i < NR; i++)
 		vmalloc(SIZE);
+	ghu_recent_begin(ghu_mcache, ghu_size_to_class(SIZE));
 	for (unsigned int i = 0; i < OTHERS; i++) {
 		char *p = others[NR - 1 - 16 * i];
 
@@ -487,7 +488,7 @@ static int test_nothing_kept(void)
 		vfree(p);
 	}
 	vfree(vmalloc(100000));
-	T_EQ(ghu_mcache->classes[ghu_size_to_class(SIZE)].nr_recent, 0);
+	T_EQ(ghu_recent_count(&ghu_mcache->classes[ghu_size_to_class(SIZE)]), 0);
 	T_EQ(ghu_mcache->nr_kept, 0);
 	return T_PASS;
 }

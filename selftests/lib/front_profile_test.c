@@ -432,11 +432,12 @@ static int make_others(void)
 	return T_PASS;
 }
 
-/* Until the thread would keep such objects. */
+/* And the thread would keep such objects. */
 static void ask_for_spans(void)
 {
 	for (int i = 0; i < 1000; i++)
 		vmalloc(1000);
+	ghu_recent_begin(ghu_mcache, ghu_size_to_class(1000));
 }
 
 /* Of different spans, and a large one. */
@@ -452,7 +453,7 @@ static unsigned int nr_kept(void)
 	unsigned int nr = 0;
 
 	for (size_t c = 1; c < GHU_NUM_CLASSES; c++)
-		nr += ghu_mcache->classes[c].nr_recent;
+		nr += ghu_recent_count(&ghu_mcache->classes[c]);
 	return nr;
 }
 

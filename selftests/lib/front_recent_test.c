@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
- * Objects that a thread keeps when it frees them: small ones in spans that are nobody's
- * own, and short ones of the large, from the inside: who keeps which and when, that they
+ * Objects that a thread keeps when it frees them: small ones, and short ones of the
+ * large, from the inside: who keeps which and when, that they
  * are found again, are free to everybody else, and never keep a span for long.
  */
 #include <goheap.h>
@@ -30,14 +30,55 @@ static void shuffle(void)
 
 static void *own[50 * PER];
 
-/* And the thread has asked for spans, until it keeps as much as it ever does. */
+/* And the thread keeps what it frees. */
 static int begin(void)
 {
 	T_SUB(make_shared());
 	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
 		own[i] = vmalloc(SIZE);
-	T_EQ(mine()->max_recent, GHU_RECENT_MAX);
-	T_EQ(mine()->nr_recent, 0);
+	T(!mine()->freed);
+	ghu_recent_begin(ghu_mcache, CLASS);
+	T(mine()->freed);
+	T_EQ(ghu_recent_count(mine()), 0);
+	return T_PASS;
+}
+
+/* Who frees all that he allocated finds it where it was: he keeps nothing. */
+static int test_batches(void)
+{
+	for (int round = 0; round < 10; round++) {
+		for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+			own[i] = vmalloc(SIZE);
+		for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+			vfree(own[i]);
+	}
+	T(!mine()->freed);
+	return T_PASS;
+}
+
+/* Who replaces single objects, of spans that he has or of others, finds few in each. */
+static int test_begins(void)
+{
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		own[i] = vmalloc(SIZE);
+	for (unsigned int i = 0; i < 100 * ARRAY_SIZE(own) && !mine()->freed; i++) {
+		unsigned int k = (unsigned int)t_below(ARRAY_SIZE(own));
+
+		vfree(own[k]);
+		own[k] = vmalloc(SIZE);
+	}
+	T(mine()->freed);
+	return T_PASS;
+}
+
+static int test_begins_shared(void)
+{
+	T_SUB(make_shared());
+	for (unsigned int i = 0; i < SPANS; i++)
+		vfree(objects[PER * i]);
+	T(!mine()->freed);
+	vmalloc(SIZE);
+	T(mine()->freed);
 	return T_PASS;
 }
 
@@ -55,7 +96,7 @@ static int test_again(void)
 	for (unsigned int i = 0; i < 20; i++) {
 		vfree(objects[PER * i]);
 		T_EQ(*state_of(objects[PER * i]), GHU_OBJ_KEPT);
-		T_EQ(mine()->nr_recent, i + 1);
+		T_EQ(ghu_recent_count(mine()), i + 1);
 	}
 	empty_window();
 	for (unsigned int i = 20; i-- > 0; ) {
@@ -69,20 +110,20 @@ static int test_again(void)
 static int test_bounds(void)
 {
 	T_SUB(make_shared());
-	T_EQ(mine()->max_recent, 0);
+	T(!mine()->freed);
 	vfree(objects[0]);
 	T_EQ(*state_of(objects[0]), GHU_OBJ_FREE);
 	T_SUB(begin());
 	for (unsigned int i = 0; i < 2 * GHU_RECENT_MAX; i++)
 		vfree(objects[PER * i]);
-	T_EQ(mine()->nr_recent, GHU_RECENT_MAX);
+	T_EQ(ghu_recent_count(mine()), GHU_RECENT_MAX);
 	T_EQ(*state_of(objects[0]), GHU_OBJ_KEPT);
 	T_EQ(*state_of(objects[PER * GHU_RECENT_MAX]), GHU_OBJ_FREE);
 	return T_PASS;
 }
 
-/* In its own spans the window finds it. */
-static int test_not_own(void)
+/* As in spans of its own. */
+static int test_own(void)
 {
 	char *p;
 
@@ -90,8 +131,24 @@ static int test_not_own(void)
 	p = vmalloc(SIZE);
 	T_EQ(ghu_mspan_where(span_of(p)), GHU_SPAN_IS_OWNED);
 	vfree(p);
-	T_EQ(*state_of(p), GHU_OBJ_FREE);
-	T_EQ(mine()->nr_recent, 0);
+	T_EQ(*state_of(p), GHU_OBJ_KEPT);
+	T_EQ(ghu_recent_count(mine()), 1);
+	return T_PASS;
+}
+
+/* With few of them another window is opened first; but there need not be one. */
+static int test_few(void)
+{
+	T_SUB(begin());
+	for (unsigned int i = 0; i < GHU_RECENT_WORTH - 1; i++)
+		vfree(objects[PER * i]);
+	empty_window();
+	vmalloc(SIZE);
+	T_EQ(ghu_recent_count(mine()), GHU_RECENT_WORTH - 1);
+	vfree(objects[PER * GHU_RECENT_WORTH]);
+	empty_window();
+	T(vmalloc(SIZE) == objects[PER * GHU_RECENT_WORTH]);
+	T_EQ(ghu_recent_count(mine()), GHU_RECENT_WORTH - 1);
 	return T_PASS;
 }
 
@@ -112,11 +169,11 @@ static int test_span_returns(void)
 	T_SUB(begin());
 	for (unsigned int i = 0; i < PER - 1; i++)
 		vfree(objects[i]);
-	T_EQ(mine()->nr_recent, PER - 1);
+	T_EQ(ghu_recent_count(mine()), PER - 1);
 	vfree(objects[PER - 1]);
 	T(!span_of(objects[0]));
-	T_EQ(mine()->nr_recent, 0);
-	T_EQ(mine()->max_recent, 0);
+	T_EQ(ghu_recent_count(mine()), 0);
+	T(!mine()->freed);
 	return T_PASS;
 }
 
@@ -130,7 +187,7 @@ static int test_is_free(void)
 	for (unsigned int i = 0; i < 30; i++)
 		vfree(objects[PER * i]);
 	goheap_memstats(&after, sizeof(after));
-	T_EQ(mine()->nr_recent, 30);
+	T_EQ(ghu_recent_count(mine()), 30);
 	T_EQ(before.heap_objects - after.heap_objects, 30);
 	T_EQ(before.heap_alloc - after.heap_alloc, 30 * SIZE);
 	T_EQ(after.mallocs, before.mallocs);
@@ -138,7 +195,7 @@ static int test_is_free(void)
 	goheap_memstats(&before, sizeof(before));
 	for (unsigned int i = 0; i < 30; i++)
 		vmalloc(SIZE);
-	T_EQ(mine()->nr_recent, 0);
+	T_EQ(ghu_recent_count(mine()), 0);
 	goheap_memstats(&after, sizeof(after));
 	T_EQ(after.heap_objects - before.heap_objects, 30);
 	T_EQ(after.mallocs - before.mallocs, 30);
@@ -168,10 +225,12 @@ static int test_calloc(void)
 
 	T_SUB(begin());
 	empty_window();
-	memset(objects[0], 0x55, SIZE);
-	vfree(objects[0]);
+	for (unsigned int i = 0; i < GHU_RECENT_WORTH; i++) {
+		memset(objects[PER * i], 0x55, SIZE);
+		vfree(objects[PER * i]);
+	}
 	p = calloc(1, SIZE);
-	T(p == objects[0]);
+	T(p == objects[PER * (GHU_RECENT_WORTH - 1)]);
 	for (unsigned int i = 0; i < SIZE; i++)
 		T_EQ(p[i], 0);
 	return T_PASS;
@@ -182,9 +241,9 @@ static int flush_returns_all(void (*flush)(void))
 	T_SUB(begin());
 	for (unsigned int i = 0; i < 30; i++)
 		vfree(objects[PER * i]);
-	T_EQ(mine()->nr_recent, 30);
+	T_EQ(ghu_recent_count(mine()), 30);
 	flush();
-	T_EQ(mine()->nr_recent, 0);
+	T_EQ(ghu_recent_count(mine()), 0);
 	for (unsigned int i = 0; i < 30; i++)
 		T_EQ(*state_of(objects[PER * i]), GHU_OBJ_FREE);
 	return T_PASS;
@@ -220,11 +279,11 @@ static void set_turn(int t)
 
 static void *keep_some(void *arg)
 {
-	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
-		own[i] = vmalloc(SIZE);
+	vfree(vmalloc(SIZE));
+	ghu_recent_begin(ghu_mcache, CLASS);
 	for (unsigned int i = 0; i < KEPT; i++)
 		vfree(objects[PER * i]);
-	set_turn((int)mine()->nr_recent);
+	set_turn((int)ghu_recent_count(mine()));
 	wait_for(-1);
 	return arg;
 }
@@ -456,15 +515,19 @@ static int test_all_freed(void)
 		vfree(own[i]);
 	after = goheap_inuse_bytes();
 	printf("# %zu of %u KiB stay, and %u objects are kept\n", (after - before) / 1024,
-	       N * SIZE / 1024, mine()->nr_recent);
+	       N * SIZE / 1024, ghu_recent_count(mine()));
 	T(after - before <= 2 * 128 * 8192);	/* what a thread may own, twice */
 	return T_PASS;
 }
 
 static const struct t_case cases[] = {
 	{ "what was freed last is allocated first", test_again },
-	{ "as many as the thread had need for", test_bounds },
-	{ "none of the thread's own spans", test_not_own },
+	{ "none without need, and only so many", test_bounds },
+	{ "also of the thread's own spans", test_own },
+	{ "with few of them, a window first", test_few },
+	{ "none where all is freed", test_batches },
+	{ "once objects are replaced", test_begins },
+	{ "once spans are found that others let go", test_begins_shared },
 	{ "the object on watch", test_watched },
 	{ "nothing else left in the span", test_span_returns },
 	{ "they count as free", test_is_free },

@@ -15,6 +15,7 @@
 #define SIZE	1024u
 #define CLASS	31u
 #define PER	8u
+#define SPAN_BYTES	(SIZE * PER)
 #define N	(SPANS * PER)
 
 static char *objects[N];

@@ -40,7 +40,7 @@ static int test_states(void)
 	T_EQ(s->nelems, PER);
 	T_EQ(s->npages, 1);
 	T_EQ(s->elemsize, SIZE);
-	T(s->divmul == ghu_classes[CLASS].divmul);
+	T_EQ(ghu_entry_class(ghu_pagemap_entry((uintptr_t)p)), CLASS);
 	T_EQ(count_state(s, GHU_OBJ_LIVE), 1);
 	T_EQ(count_state(s, GHU_OBJ_TAIL), 64 - PER);
 	/* The lowest free object first, in rising order. */
@@ -52,7 +52,7 @@ static int test_states(void)
 	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_LARGE);
 	T_EQ(s->npages, 74);
 	T_EQ(s->spanclass, 1);
-	T_EQ(s->divmul, 0);
+	T_EQ(ghu_entry_class(ghu_pagemap_entry((uintptr_t)p)), 0);
 	vfree(p);
 	T(!span_of(p));
 	return T_PASS;
@@ -143,7 +143,7 @@ static int test_reuse(void)
 		reused += index_of(p) < PER / 2 && ghu_mspan_count_free(span_of(p)) < PER;
 	}
 	printf("# %u of %u reused, heap %zu -> %zu\n", reused, N / 2, inuse, goheap_inuse_bytes());
-	T(goheap_inuse_bytes() <= inuse + 8192);
+	T(goheap_inuse_bytes() <= inuse + SPAN_BYTES);
 	return T_PASS;
 }
 
@@ -161,10 +161,10 @@ static int test_missed_last(void)
 			vfree(objects[i]);
 	T_EQ(goheap_inuse_bytes(), before);
 	goheap_flush();
-	T_EQ(goheap_inuse_bytes(), before - N / PER / 2 * 8192);
+	T_EQ(goheap_inuse_bytes(), before - N / PER / 2 * SPAN_BYTES);
 	for (unsigned int i = 0; i < N; i += 2 * PER)
 		vfree(objects[i]);
-	T_EQ(goheap_inuse_bytes(), before - N / PER * 8192);
+	T_EQ(goheap_inuse_bytes(), before - N / PER * SPAN_BYTES);
 	return T_PASS;
 }
 
@@ -248,7 +248,7 @@ static size_t make_records(void **p, int n)
 	size_t peak;
 
 	for (int i = 0; i < n; i++)
-		p[i] = vmalloc(8192);
+		p[i] = vmalloc(16384);
 	peak = t_rss();
 	for (int i = 0; i < n; i++)
 		vfree(p[i]);
