@@ -10,6 +10,10 @@
  * give spans of as many pages with as many objects, only the larger one is a
  * class; and in the end each size is raised to what the span has room for.
  *
+ * Then spans become longer.  With the pages that the rule gives, spans of objects from 576
+ * to 8192 bytes hold 1 to 14 of them, and to get the next span would be what malloc() mostly
+ * does.  They get as many times the pages as it takes for 16 objects, up to 64 KiB.
+ *
  * Class 0 stands for objects with a span of their own.  Behind the others comes that of
  * objects of size 0: they lie ZERO_STRIDE bytes apart and have none.
  */
@@ -22,6 +26,8 @@
 #define SMALL_SIZE_DIV	8u
 #define SMALL_SIZE_MAX	1024u
 #define LARGE_SIZE_DIV	128u
+#define ENOUGH_OBJECTS	16u
+#define LONG_PAGES	8u
 #define MAX_CLASSES	67u
 #define ZERO_CLASS	MAX_CLASSES
 #define ZERO_STRIDE	16u
@@ -96,6 +102,19 @@ static void make_classes(void)
 	}
 }
 
+static void lengthen_spans(void)
+{
+	for (unsigned int i = 1; i < nr_classes && classes[i].size <= PAGE_SIZE; i++) {
+		struct class *c = &classes[i], longer = *c;
+
+		for (; objects(c) < ENOUGH_OBJECTS; *c = longer) {
+			longer.npages += pages_for(c->size);
+			if (longer.npages > LONG_PAGES)
+				break;
+		}
+	}
+}
+
 /*
  * floor(offset * divmul / 2^32) is the object that an offset into the span lies
  * in, and the remainder is below divmul exactly when it is the object's start.
@@ -152,6 +171,7 @@ static void print_lookup(const char *type, const char *name, unsigned int first,
 int main(void)
 {
 	make_classes();
+	lengthen_spans();
 	printf("/* SPDX-License-Identifier: MIT OR GPL-2.0 */\n");
 	printf("/* Written by mksizeclasses; included by sizeclass.c alone. */\n\n");
 	print_classes();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
- * Whole spans of objects of 1 KiB, 8 in each, for tests that look at spans from the
+ * Whole spans of objects of 1 KiB, 16 in each, for tests that look at spans from the
  * inside.  Who includes this says before how many: SPANS.
  */
 #ifndef FRONT_SPANS_H
@@ -14,7 +14,7 @@
 
 #define SIZE	1024u
 #define CLASS	31u
-#define PER	8u
+#define PER	16u
 #define SPAN_BYTES	(SIZE * PER)
 #define N	(SPANS * PER)
 

@@ -38,7 +38,7 @@ static int test_states(void)
 	T(s->owner == ghu_mcache);
 	T_EQ(s->spanclass, CLASS << 1 | 1);
 	T_EQ(s->nelems, PER);
-	T_EQ(s->npages, 1);
+	T_EQ(s->npages, 2);
 	T_EQ(s->elemsize, SIZE);
 	T_EQ(ghu_entry_class(ghu_pagemap_entry((uintptr_t)p)), CLASS);
 	T_EQ(count_state(s, GHU_OBJ_LIVE), 1);

@@ -226,7 +226,7 @@ static int test_storm(void)
 	printf("# in use %zu -> %zu -> %zu, resident %zu -> %zu\n", inuse, alive,
 	       goheap_inuse_bytes(), rss, t_rss());
 	/* What a thread owns while it waits: not a span of each class that it once used. */
-	T(alive <= inuse + STORM_ALIVE * (256 << 10));
+	T(alive <= inuse + STORM_ALIVE * (512 << 10));
 	T(goheap_inuse_bytes() <= inuse + (2 << 20));
 	T(T_SANITIZED || t_rss() <= rss + (4 << 20));
 	return T_PASS;
