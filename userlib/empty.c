@@ -43,6 +43,8 @@
 #define NR_OTHER	16u
 #define NR_LISTS	(FIRST_OTHER + NR_OTHER)
 #define LOOKS		8u
+/* And classes with other spans, for one that can become one of this class. */
+#define CLASS_LOOKS	8u
 /* May be kept whatever is asked for: so many pages, and the part of those in use. */
 #define KEEP_PAGES	16u
 #define KEEP_PART	128u
@@ -59,8 +61,10 @@ static struct list {
 	unsigned int least;	/* since the last look */
 } lists[NR_LISTS];
 
+static uint64_t filled[(NR_LISTS + 63) / 64];	/* bit i: list i holds something */
 static size_t kept_pages;
 static unsigned int next_list;		/* the one that gives back next */
+static unsigned int next_class = 1;	/* that gave one to another class last */
 static unsigned int ticks;
 static uint64_t looked_ns;
 
@@ -87,7 +91,24 @@ static void count(size_t *n, size_t npages)
 /* Read without the lock. */
 static inline void set_first(struct list *l, struct ghu_mspan *s)
 {
+	size_t i = (size_t)(l - lists);
+	uint64_t bit = (uint64_t)1 << i % 64;
+
+	filled[i / 64] = s ? filled[i / 64] | bit : filled[i / 64] & ~bit;
 	__atomic_store_n(&l->first, s, __ATOMIC_RELAXED);
+}
+
+/* The first list from i on, around, that holds something; something must be kept. */
+static unsigned int next_filled(unsigned int i)
+{
+	uint64_t m = filled[i / 64] >> i % 64;
+
+	if (m)
+		return i + (unsigned int)ghu_lowest_bit(m);
+	do
+		i = (i / 64 + 1) % (sizeof(filled) / sizeof(filled[0])) * 64;
+	while (!filled[i / 64]);
+	return i + (unsigned int)ghu_lowest_bit(filled[i / 64]);
 }
 
 static inline void insert_first(struct list *l, struct ghu_mspan *s)
@@ -125,6 +146,15 @@ static inline __attribute__((always_inline)) void take_out(struct list *l, struc
 
 /* ---- one for another ---- */
 
+/* What is kept beyond what may be. */
+static size_t too_many(void)
+{
+	size_t may = KEEP_PAGES + __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / KEEP_PART;
+	size_t kept = __atomic_load_n(&kept_pages, __ATOMIC_RELAXED);
+
+	return kept > may ? kept - may : 0;
+}
+
 /* True: now and then. */
 static bool tick(void)
 {
@@ -159,6 +189,48 @@ static inline void unlock(bool due)
 	ghu_unlock(&ghu_mspan_lock);
 	if (ghu_unlikely(due))
 		ghu_empty_age();
+}
+
+/* Whether a span of one class can become one of the other where it is, with its record. */
+static bool is_same_shape(unsigned int a, unsigned int b)
+{
+	return ghu_classes[a].npages == ghu_classes[b].npages &&
+	       ghu_classes[a].nwindows == ghu_classes[b].nwindows;
+}
+
+/* Of the classes of that shape the one that gives next; NULL: none holds anything. */
+static struct list *find_same_shape(unsigned int sizeclass)
+{
+	unsigned int i = next_class + 1;
+
+	for (unsigned int n = 0; n < CLASS_LOOKS; n++, i++) {
+		i = next_filled(i < GHU_NUM_CLASSES ? i : 1);
+		if (i >= GHU_NUM_CLASSES)
+			continue;
+		next_class = i;
+		if (is_same_shape(i, sizeclass))
+			return &lists[i];
+	}
+	return NULL;
+}
+
+struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
+{
+	struct ghu_mspan *s = NULL;
+	struct list *l;
+
+	if (!too_many())
+		return NULL;
+	ghu_lock(&ghu_mspan_lock);
+	l = kept_pages ? find_same_shape(sizeclass) : NULL;
+	if (l) {
+		s = l->first->prev;
+		take_out(l, s);
+		count(&ghu_pages_inuse, s->npages);
+		s->sweepgen = ghu_sweepgen();
+	}
+	ghu_unlock(&ghu_mspan_lock);
+	return s;
 }
 
 struct ghu_mspan *ghu_empty_get(unsigned int sizeclass, size_t npages)
@@ -251,8 +323,7 @@ static struct ghu_mspan *take_some(size_t npages)
 	size_t least = kept_pages > npages ? kept_pages - npages : 0;
 
 	for (unsigned int i = 0; i < BATCH && kept_pages > least; i++) {
-		while (!lists[next_list].first)
-			next_list = (next_list + 1) % NR_LISTS;
+		next_list = next_filled(next_list);
 		add_last(&chain, &lists[next_list]);
 	}
 	next_list = (next_list + 1) % NR_LISTS;
@@ -281,15 +352,6 @@ static size_t give_back_some(size_t npages)
 	s = take_some(npages);
 	ghu_unlock(&ghu_mspan_lock);
 	return give_back(s);
-}
-
-/* What is kept beyond what may be. */
-static size_t too_many(void)
-{
-	size_t may = KEEP_PAGES + __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / KEEP_PART;
-	size_t kept = __atomic_load_n(&kept_pages, __ATOMIC_RELAXED);
-
-	return kept > may ? kept - may : 0;
 }
 
 void ghu_empty_give_back(size_t npages)

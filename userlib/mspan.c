@@ -343,12 +343,20 @@ static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 {
 	struct ghu_mspan *s = ghu_empty_get(sizeclass, npages);
 
-	if (!s)
+	if (s) {
+		begin_windows(s);
+		if (sizeclass)
+			ghu_pagemap_set(s->base, 1, s, sizeclass);
+	} else if (sizeclass) {
+		s = ghu_empty_get_other(sizeclass);
+		if (!s)
+			return NULL;
+		init_class(s, sizeclass);
+		ghu_pagemap_set(s->base, npages, s, sizeclass);
+	} else {
 		return NULL;
-	begin_windows(s);
+	}
 	s->needzero = true;
-	if (sizeclass)
-		ghu_pagemap_set(s->base, 1, s, sizeclass);
 	return s;
 }
 

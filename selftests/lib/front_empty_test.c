@@ -246,9 +246,77 @@ static int test_threads(void)
 	return T_PASS;
 }
 
+#define NR_SMALL	40000u
+
+static char *small[NR_SMALL];
+
+static void alloc_small(size_t size)
+{
+	for (unsigned int i = 0; i < NR_SMALL; i++)
+		small[i] = memset(vmalloc(size), (int)i, size);
+}
+
+static void free_small(void)
+{
+	for (unsigned int i = 0; i < NR_SMALL; i++)
+		vfree(small[i]);
+}
+
+static bool are_filled(size_t size)
+{
+	for (unsigned int i = 0; i < NR_SMALL; i++)
+		if (small[i][0] != (char)i || small[i][size - 1] != (char)i)
+			return false;
+	return true;
+}
+
+static void free_small_twice(void)
+{
+	vfree(small[NR_SMALL / 2]);
+	vfree(small[NR_SMALL / 2]);
+}
+
+/* An address at which an object of the former class began, and none of this one's does. */
+static void free_former(void)
+{
+	vfree((void *)(record_of(small[NR_SMALL / 2])->base + 208));
+}
+
+/* Spans of one class become another's where they are. */
+static int test_other_class(void)
+{
+	struct ghu_mspan *was;
+	char text[4096];
+	size_t sys, kept;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	alloc_small(208);
+	was = record_of(small[NR_SMALL / 2]);
+	free_small();
+	sys = heap_sys();
+	kept = ghu_empty_bytes();
+	T(kept > NR_SMALL * 208 / 2);
+	alloc_small(304);
+	T(are_filled(304));
+	T_EQ(was->elemsize, 320);
+	T_EQ(was->nelems, 8192 / 320);
+	T(record_of((void *)was->base) == was);
+	T(ghu_empty_bytes() < kept / 4);
+	T(heap_sys() <= sys + NR_SMALL * (304 - 208) + (4 << 20));
+	T_EQ(t_stderr(free_small_twice, text, sizeof(text)), 256 + SIGABRT);
+	T(strstr(text, "free: double free"));
+	T_EQ(t_stderr(free_former, text, sizeof(text)), 256 + SIGABRT);
+	T(strstr(text, "free: invalid pointer"));
+	free_small();
+	return T_PASS;
+}
+
 static const struct t_case cases[] = {
 	{ "spans are found again", test_reuse },
 	{ "the heap does not grow for them", test_no_growth },
+	{ "they become another class's", test_other_class },
 	{ "a second free, and realloc, of what is kept", test_freed },
 	{ "an object grows over one", test_growing },
 	{ "trim", test_trim },
