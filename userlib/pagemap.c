@@ -110,7 +110,7 @@ void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s, unsigne
 		uintptr_t root = ghu_pagemap_root[page >> GHU_LEAF_BITS];
 
 		__atomic_store_n(ghu_pagemap_at(root, page),
-				 e | i << GHU_ENTRY_PAGE_SHIFT, __ATOMIC_RELEASE);
+				 e | i << GHU_ENTRY_PAGE_SHIFT, __ATOMIC_RELAXED);
 	}
 }
 

@@ -13,8 +13,8 @@
  * An entry is the address of the span's record, and below that what free() must know to
  * find the object: so it need not look at the record, which is another cache line.
  *
- * Readers take no lock.  An entry is written before any pointer into the span is
- * handed out, and cleared when no object of it is left, so whoever may look a
+ * Readers take no lock, and need no ordering of their own: whoever has a pointer has been told
+ * all that came before it.  An entry is written before any pointer into the span is handed out, and cleared when no object of it is left, so whoever may look a
  * pointer up finds the entry that belongs to it.
  */
 #ifndef GHU_PAGEMAP_H
@@ -56,6 +56,11 @@ static inline ghu_pagemap_t *ghu_pagemap_at(uintptr_t root, size_t page)
 	return (ghu_pagemap_t *)(root + page * sizeof(ghu_pagemap_t));
 }
 
+static inline ghu_pagemap_t ghu_pagemap_load(const ghu_pagemap_t *e)
+{
+	return __atomic_load_n(e, __ATOMIC_RELAXED);
+}
+
 /*
  * The leaves from the first one that was made on, as far as they lie one behind the other: most
  * programs have no others, and to look here first saves free() a quarter of what it does.
@@ -76,7 +81,7 @@ static inline bool ghu_pagemap_flat_entry(uintptr_t addr, ghu_pagemap_t *e)
 
 	if (ghu_unlikely(page >= npages))
 		return false;
-	*e = __atomic_load_n(&ghu_pagemap_flat.entries[page], __ATOMIC_ACQUIRE);
+	*e = ghu_pagemap_load(&ghu_pagemap_flat.entries[page]);
 	return true;
 }
 
@@ -91,7 +96,7 @@ static inline ghu_pagemap_t ghu_pagemap_entry(uintptr_t addr)
 	root = __atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED);
 	if (ghu_unlikely(!root))
 		return 0;
-	return __atomic_load_n(ghu_pagemap_at(root, page), __ATOMIC_ACQUIRE);
+	return ghu_pagemap_load(ghu_pagemap_at(root, page));
 }
 
 static inline struct ghu_mspan *ghu_entry_span(ghu_pagemap_t e)

@@ -20,6 +20,7 @@
 #include "front_calls.h"
 #include "heap.h"
 #include "init.h"
+#include "mcache.h"
 #include "mspan.h"
 #include "pagemap.h"
 #include "profile.h"
@@ -204,8 +205,8 @@ static void *write_and_keep(void *arg)
 	char *p;
 
 	get(2);
-	for (int i = 0; i < 1000; i++)
-		vmalloc(32);
+	vmalloc(32);
+	ghu_recent_begin(ghu_mcache, ghu_size_to_class(32));
 	p = get(0);
 	memset(p, 1, 16);
 	vfree(p);
