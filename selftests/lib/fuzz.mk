@@ -9,7 +9,7 @@
 # GOHEAPDEBUG, with hardened=1 or backend=device, is heeded.
 
 MINUTES ?= 20
-FUZZ := $(O)/fuzz_api
+FUZZER := $(O)/fuzz_api
 FUZZ_NAMES := $(foreach n,$(TSAN_NAMES),-D$(n)=t_$(n))
 FUZZ_LEN := 900
 
@@ -17,15 +17,15 @@ $(O)/front_corpus_test: front_corpus_test.c fuzz_api.c fuzz.mk $(DEPS) $(LIB_SRC
 	$(CC) $(LIB_CFLAGS) $(CFLAGS_EXTRA) -DGH_PORT_DEBUG $(FUZZ_NAMES) \
 		-DCORPUS='"$(CURDIR)/corpus_api"' -o $@ $< $(TSAN_SRC) -pthread
 
-$(FUZZ): fuzz_api.c fuzz.mk $(DEPS) $(LIB_SRC) | $(O)
+$(FUZZER): fuzz_api.c fuzz.mk $(DEPS) $(LIB_SRC) | $(O)
 	clang $(LIB_CFLAGS) -DGH_PORT_DEBUG $(FUZZ_NAMES) -fsanitize=fuzzer,undefined \
 		-fno-sanitize-recover=all -o $@ $< $(TSAN_SRC) -pthread
 
 # Looks for inputs that the corpus lacks, for MINUTES, and adds those worth keeping.
-fuzz: $(FUZZ)
+fuzz: $(FUZZER)
 	@mkdir -p $(O)/found corpus_api
-	$(FUZZ) -max_total_time=$$(($(MINUTES) * 60)) -max_len=$(FUZZ_LEN) -timeout=20 \
+	$(FUZZER) -max_total_time=$$(($(MINUTES) * 60)) -max_len=$(FUZZ_LEN) -timeout=20 \
 		-len_control=20 -verbosity=0 -print_final_stats=1 -artifact_prefix=$(O)/ $(O)/found corpus_api
-	$(FUZZ) -merge=1 -use_counters=0 -max_len=$(FUZZ_LEN) -verbosity=0 corpus_api $(O)/found
+	$(FUZZER) -merge=1 -use_counters=0 -max_len=$(FUZZ_LEN) -verbosity=0 corpus_api $(O)/found
 
 .PHONY: fuzz
