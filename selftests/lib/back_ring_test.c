@@ -25,7 +25,7 @@
 #endif
 
 #define OBJECTS	1000
-#define BYTES	8192u
+#define BYTES	16384u	/* a span of two pages for each */
 
 static unsigned char *objects[OBJECTS];
 
@@ -193,7 +193,7 @@ static int not_for_few(void)
 {
 	T_SUB(begin());
 	for (int i = 0; i < 20; i++) {
-		objects[i] = malloc(BYTES * (1 + i % 3));
+		objects[i] = malloc(8192 * (1 + i % 3));
 		T(objects[i]);
 		usleep(1000);
 	}
