@@ -152,6 +152,42 @@ scavenge_writes()
 		[ -z "$(cat "$heaps"/[1256]/scavenge)" ]
 }
 
+# Plays the kernel for heap 6 with 320 MiB idle: releases what is asked for, in a tenth of
+# a second, and lets its new state be read only then.
+play_kernel()
+{
+	local left=335544320 demand=0 amount=''
+
+	echo "$left" >"$heaps/6/heap_idle"
+	while [ "$amount" != all ]; do
+		amount=$(<"$heaps/6/scavenge")
+		echo "$amount" >>"$work/amounts"
+		sleep 0.1
+		if [ "$amount" = all ]; then
+			demand=$((demand + left)) left=0
+		else
+			demand=$((demand + amount)) left=$((left - amount))
+		fi
+		echo "$demand" >"$heaps/6/scav_demand_bytes"
+		echo "$left" >"$heaps/6/heap_idle"
+	done
+}
+
+# A heap that takes 2 s: in steps of 16 MiB, which are shown, and then what may be left.
+scavenge_in_steps()
+{
+	new_tree
+	echo 0 >"$heaps/6/heap_released"
+	rm "$heaps/6/scavenge" "$heaps/6/heap_idle"
+	mkfifo "$heaps/6/scavenge" "$heaps/6/heap_idle"
+	play_kernel &
+	on_terminal "timeout 60 $goheap scavenge id:6"
+	kill $! 2>/dev/null
+	wait
+	[ "$(sort "$work/amounts" | uniq -c | xargs)" = '20 16777216 1 all' ] &&
+		prints 'releasing MiB: [0-9]+ of 320' && prints 'heap 6 .* 320M released'
+}
+
 # $1: what is given, $2: what is to be written.
 limit_is()
 {
@@ -197,7 +233,7 @@ without_ncurses()
 		"$work/b/goheap" top && "$work/b/goheap" list >"$work/out" && prints redis-server
 }
 
-plan 15
+plan 16
 check 'every command has help' help_everywhere
 check 'every command has the version' version_everywhere
 check 'every command refuses what it does not know' refused_everywhere
@@ -215,6 +251,7 @@ else
 	skip 'the unit for Prometheus is clean' 'systemd is not installed'
 fi
 check 'scavenge: all, some bytes, one heap' scavenge_writes
+check 'scavenge: in steps, with progress' scavenge_in_steps
 check 'limit: sizes' limit_writes
 check 'limit: shows' limit_shows
 check 'limit: no such heap' refuses 1 'goheap list shows' "$goheap" limit 99999 1G

@@ -13,7 +13,11 @@
 #include "heaps.h"
 #include "json.h"
 
-#define WANT	(HEAP_PID | HEAP_COMM | 1u << HV_SCAV_DEMAND)
+#define WANT	(HEAP_PID | HEAP_COMM | 1u << HV_IDLE | 1u << HV_RELEASED | 1u << HV_SCAV_DEMAND)
+
+/* A large heap is released in steps, so that it can be seen how far it is. */
+#define STEP	((uint64_t)16 << 20)
+#define STEP_MIB	16
 
 static const char *bytes_text;
 
@@ -58,15 +62,31 @@ static const char *amount(char buf[24], uint64_t max)
 	return buf;
 }
 
-static struct result scavenge(const struct heap *heap, uint64_t max)
+/* One step: what it released is added. */
+static void release(struct heap *heap, uint64_t max, struct result *r)
 {
-	struct heap after = *heap;
-	struct result r = { 0 };
+	uint64_t before = heap->value[HV_SCAV_DEMAND];
 	char buf[24];
 
-	r.err = heap_write(heap, "scavenge", amount(buf, max));
-	if (!r.err && !heap_read(&after, WANT))
-		r.released = after.value[HV_SCAV_DEMAND] - heap->value[HV_SCAV_DEMAND];
+	r->err = heap_write(heap, "scavenge", amount(buf, max));
+	if (!r->err && !heap_read(heap, WANT))
+		r->released += heap->value[HV_SCAV_DEMAND] - before;
+}
+
+static struct result scavenge(const struct heap *heap, uint64_t max)
+{
+	uint64_t idle = heap_resident_idle(heap), steps = (max < idle ? max : idle) / STEP;
+	struct heap now = *heap;
+	struct result r = { 0 };
+
+	for (uint64_t i = 0; i < steps && r.released >= i * STEP && r.released < max && !r.err; i++) {
+		cli_progress("releasing MiB", i * STEP_MIB, steps * STEP_MIB);
+		release(&now, max - r.released < STEP ? max - r.released : STEP, &r);
+	}
+	if (steps)
+		cli_progress("releasing MiB", steps * STEP_MIB, steps * STEP_MIB);
+	if (!r.err && r.released < max)
+		release(&now, max == HEAP_NO_LIMIT ? max : max - r.released, &r);
 	return r;
 }
 
