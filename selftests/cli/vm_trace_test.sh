@@ -176,10 +176,10 @@ nobody_reads()
 	"$goheap" trace >"$fifo" 2>/dev/null &
 	tracer=$!
 	for _ in {1..100}; do
-		kill -0 $tracer 2>/dev/null || break
+		kill -0 "$tracer" 2>/dev/null || break
 		sleep 0.1
 	done
-	! kill -0 $tracer 2>/dev/null && [ -z "$(ls $instances)" ]
+	! kill "$tracer" 2>/dev/null && [ -z "$(ls $instances)" ]
 }
 
 was_killed()
