@@ -53,6 +53,7 @@
 #define OWN_PAGES_SMALL	64u
 /* From so many on a thread gives up spans for others before it gets one. */
 #define MANY_THREADS	8u
+#define MAKE_ROOM	3u	/* so many at most */
 /* For as many times that it needed one of those again it may own a page more. */
 #define MISSES_PER_PAGE	4u
 /* A window is sparse in which this part of the objects is free, or less. */
@@ -390,7 +391,7 @@ static ghu_noinline void make_room(struct ghu_mcache *mc, size_t sizeclass)
 	if (c->window.given_up)
 		mc->missed++;
 	c->window.given_up = false;
-	if (owns_too_much(mc))
+	for (unsigned int i = 0; i < MAKE_ROOM && owns_too_much(mc); i++)
 		let_go_of_another(mc, sizeclass);
 }
 
