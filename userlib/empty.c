@@ -219,7 +219,8 @@ struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
 	struct ghu_mspan *s = NULL;
 	struct list *l;
 
-	if (!too_many())
+	/* Objects of size 0 lie elsewhere. */
+	if (sizeclass == GHU_ZERO_CLASS || !too_many())
 		return NULL;
 	ghu_lock(&ghu_mspan_lock);
 	l = kept_pages ? find_same_shape(sizeclass) : NULL;

@@ -313,10 +313,33 @@ static int test_other_class(void)
 	return T_PASS;
 }
 
+static void write_to_nothing(void)
+{
+	/* More than a span has. */
+	for (int i = 0; i < 1000; i++)
+		p[0] = vmalloc(0);
+	p[0][0] = 1;
+}
+
+/* But not that of objects of size 0, which are not to be written to. */
+static int test_size_0(void)
+{
+	char text[4096];
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	alloc_small(16);
+	free_small();
+	T_EQ(t_stderr(write_to_nothing, text, sizeof(text)), 256 + SIGSEGV);
+	return T_PASS;
+}
+
 static const struct t_case cases[] = {
 	{ "spans are found again", test_reuse },
 	{ "the heap does not grow for them", test_no_growth },
 	{ "they become another class's", test_other_class },
+	{ "they do not become that of objects of size 0", test_size_0 },
 	{ "a second free, and realloc, of what is kept", test_freed },
 	{ "an object grows over one", test_growing },
 	{ "trim", test_trim },
