@@ -19,7 +19,7 @@ struct ghu_arena {
 	uintptr_t start;
 	size_t bytes;		/* may shrink, to what is open */
 	uintptr_t opened;	/* [start, opened) can be read and written; only rises */
-	struct ghu_lock lock;	/* held to raise it */
+	struct ghu_lock lock;	/* held to raise it, and across fork() */
 };
 
 static inline bool ghu_arena_has(const struct ghu_arena *a, uintptr_t addr)

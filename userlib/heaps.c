@@ -563,16 +563,20 @@ void ghu_heaps_fork_prepare(void)
 	ghu_lock(&adopt_lock);
 	ghu_lock(&child_lock);
 	ghu_ahead_fork_prepare();
-	for (unsigned int i = 0, n = heap_count(); i < n; i++)
+	for (unsigned int i = 0, n = heap_count(); i < n; i++) {
 		if (heap_at(i)->ops->fork_prepare)
 			heap_at(i)->ops->fork_prepare(heap_at(i));
+		ghu_lock(&heap_at(i)->arena.lock);
+	}
 }
 
 void ghu_heaps_fork_done(void)
 {
-	for (unsigned int i = heap_count(); i-- > 0; )
+	for (unsigned int i = heap_count(); i-- > 0; ) {
+		ghu_unlock(&heap_at(i)->arena.lock);
 		if (heap_at(i)->ops->fork_done)
 			heap_at(i)->ops->fork_done(heap_at(i));
+	}
 	ghu_ahead_fork_done();
 	ghu_unlock(&child_lock);
 	ghu_unlock(&adopt_lock);

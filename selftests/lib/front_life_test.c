@@ -109,6 +109,53 @@ static int test_threads_fork(void)
 	return end_churning();
 }
 
+/* Addresses only: nothing is touched. */
+#define LONG_BYTES	((size_t)16 << 20)
+#define LONG_BLOCKS	2000u
+
+static volatile bool grow_on;
+
+/* Has more and more of the arena opened. */
+static void *grower(void *arg)
+{
+	while (grow_on)
+		for (unsigned int i = 0; grow_on && i < LONG_BLOCKS; i++)
+			if (!malloc(LONG_BYTES))
+				return "no memory";
+	return NULL;
+}
+
+static int growing_child(void)
+{
+	alarm(20);
+	for (unsigned int i = 0; i < 20; i++)
+		if (!malloc(LONG_BYTES))
+			return 1;
+	return 17;
+}
+
+static int test_fork_grows(void)
+{
+	pthread_t t;
+	void *why;
+
+	if (T_SANITIZED)
+		return T_SKIP;
+	grow_on = true;
+	T(!pthread_create(&t, NULL, grower, NULL));
+	for (int i = 0; i < 60; i++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(growing_child());
+		T_EQ(t_wait(pid), 17);
+	}
+	grow_on = false;
+	pthread_join(t, &why);
+	T(!why);
+	return T_PASS;
+}
+
 extern char **environ;
 
 static int test_spawn(void)
@@ -315,6 +362,7 @@ static int test_refused_from_the_start(void)
 
 static const struct t_case cases[] = {
 	{ "threads fork, while others allocate", test_threads_fork },
+	{ "a thread forks, while the heap grows", test_fork_grows },
 	{ "posix_spawn and system", test_spawn },
 	{ "clone with shared memory", test_clone_vm },
 	{ "signals", test_signals },
