@@ -20,18 +20,21 @@ static size_t nr_leaves;
 
 struct ghu_pagemap_flat ghu_pagemap_flat;
 
-/* Where addresses are scarce there is none. */
+/*
+ * Where addresses are scarce there is none.  A page more than is needed: what is mapped next
+ * comes to lie below, and a thread's stack that ends where a huge page does gets one.
+ */
 static void reserve_flat(size_t i)
 {
+	size_t bytes = FLAT_LEAVES * LEAF_BYTES + ghu_phys_page_size();
 	long ret;
 
 	if (ghu_address_limit() != SIZE_MAX)
 		return;
-	ret = ghu_mmap(0, FLAT_LEAVES * LEAF_BYTES, PROT_NONE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	ret = ghu_mmap(0, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ghu_is_err(ret))
 		return;
-	ghu_madvise((uintptr_t)ret, FLAT_LEAVES * LEAF_BYTES, MADV_NOHUGEPAGE);
+	ghu_madvise((uintptr_t)ret, bytes, MADV_NOHUGEPAGE);
 	ghu_pagemap_flat.addr = i << GHU_LEAF_SHIFT;
 	ghu_pagemap_flat.entries = (ghu_pagemap_t *)ret;
 }
