@@ -169,7 +169,28 @@ mandoc_lint()
 	return 1
 }
 
-plan 8
+# The options that the README lists.
+in_readme()
+{
+	awk -F'|' '/^## / { on = /^## Options/ } /^Of the module/ { on = 0 }
+		on && $2 ~ /^ [a-z]+ $/ && $2 != " name " { gsub(/ /, "", $2); print $2 }' "$top/README.md" | sort
+}
+
+# Those that the library knows, as it says itself.
+known()
+{
+	GOHEAPDEBUG=no_such_option=1 LD_PRELOAD=$lib sort --version 2>&1 >/dev/null |
+		sed -n 's/.*; known are //p' | tr -d ' ' | tr , '\n'
+}
+
+same_options()
+{
+	known >"$tmp/known"
+	[ -s "$tmp/known" ] && in_readme | diff "$tmp/known" - | sed 's/^/# /'
+	[ "${PIPESTATUS[*]}" = '0 0 0' ] || return 1
+}
+
+plan 9
 check "every function of malloc.h is exported" malloc_h
 check "exported is what the list says" golden
 check "goheap.h declares what has the version GOHEAP_0.1" header
@@ -182,4 +203,5 @@ if command -v mandoc >/dev/null; then
 else
 	skip "the manual page is clean" "mandoc is not installed"
 fi
+check 'the README lists the options that there are' same_options
 finish
