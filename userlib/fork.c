@@ -16,6 +16,7 @@
 
 static void fork_prepare(void)
 {
+	ghu_init_fork_prepare();
 	ghu_front_fork_prepare();
 	ghu_backend_fork_prepare();
 }
@@ -24,16 +25,26 @@ static void fork_parent(void)
 {
 	ghu_backend_fork_parent();
 	ghu_front_fork_parent();
+	ghu_init_fork_done();
 }
 
 static void fork_child(void)
 {
 	ghu_backend_fork_child();
 	ghu_front_fork_child();
+	ghu_init_fork_done();
 	ghu_bgscavenge_fork_child();
 }
 
 void ghu_fork_init(void)
 {
-	pthread_atfork(fork_prepare, fork_parent, fork_child);
+	static bool registered;
+
+	if (!__atomic_exchange_n(&registered, true, __ATOMIC_RELAXED))
+		pthread_atfork(fork_prepare, fork_parent, fork_child);
+}
+
+static __attribute__((constructor)) void register_first(void)
+{
+	ghu_fork_init();
 }

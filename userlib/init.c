@@ -6,7 +6,8 @@
  * libc call malloc().  So that is done last, when malloc() works, and with no
  * lock held; it is done as early as that because the handlers registered first
  * are called last before a fork, and first after it, which is what the handlers
- * of others need that call malloc().
+ * of others need that call malloc().  A constructor does it where nobody has called
+ * malloc() by then: the first call may be a thread's, while another thread forks.
  *
  * Constructors want to know the options, and no heap: a program may never need one,
  * as under Valgrind, which allocates for it, and for which reserving an arena is slow.
@@ -30,6 +31,16 @@ void ghu_init_options(void)
 {
 	ghu_lock(&init_lock);
 	read_options_locked();
+	ghu_unlock(&init_lock);
+}
+
+void ghu_init_fork_prepare(void)
+{
+	ghu_lock(&init_lock);
+}
+
+void ghu_init_fork_done(void)
+{
 	ghu_unlock(&init_lock);
 }
 

@@ -18,7 +18,11 @@ static inline void ghu_init(void)
 		ghu_init_slow();
 }
 
-/* fork.c: registers the atfork handlers. */
+/* The child must not find it half done; it comes before all other locks. */
+void ghu_init_fork_prepare(void);
+void ghu_init_fork_done(void);
+
+/* fork.c: registers the atfork handlers, once. */
 void ghu_fork_init(void);
 /* backend.c: chooses the backend and makes the first heap; fatal if there is none. */
 void ghu_backend_init(void);
