@@ -23,12 +23,17 @@ help_everywhere()
 	local c
 
 	[ "$(wc -w <<<"$commands")" -ge 7 ] || return
+	try "$goheap" help
+	[ "$status" = 0 ] && prints '^Commands:$' || return
 	for c in $commands; do
 		try "$goheap" "$c" --help
 		[ "$status" = 0 ] && [ ! -s "$work/err" ] && prints "^Usage: goheap $c " &&
 			prints '--help' || return
+		cp "$work/out" "$work/help"
 		try "$goheap" "$c" -h
-		[ "$status" = 0 ] || return
+		[ "$status" = 0 ] && cmp "$work/out" "$work/help" || return
+		try "$goheap" help "$c"
+		[ "$status" = 0 ] && cmp "$work/out" "$work/help" || return
 	done
 }
 
@@ -51,7 +56,13 @@ refused_everywhere()
 		refuses 2 "Try: goheap $c --help" "$goheap" "$c" --nonsense || return
 	done
 	refuses 2 'which command?' "$goheap" &&
-		refuses 2 "there is no command 'nonsense'" "$goheap" nonsense &&
+		refuses 2 "there is no command 'nonsense': there are run, list, " "$goheap" nonsense &&
+		refuses 2 "there is no command 'nonsense'" "$goheap" help nonsense &&
+		refuses 2 'there is no option --nonsense here' "$goheap" --nonsense &&
+		refuses 2 'there is no option -x here' "$goheap" list -xj &&
+		refuses 2 '-i lacks its argument: SECONDS' "$goheap" stat -i &&
+		refuses 2 '--interval lacks its argument: SECONDS' "$goheap" stat --interval &&
+		refuses 2 '--json takes no argument' "$goheap" list --json=1 &&
 		refuses 2 "'there' is one too many" "$goheap" list there &&
 		refuses 2 'is no number of seconds' "$goheap" stat -i 0 &&
 		refuses 2 'is no number of seconds' "$goheap" stat -i 1s &&

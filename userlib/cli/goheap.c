@@ -86,7 +86,7 @@ static void help(const struct cli_command *c)
 		     "Runs programs on the page heap of the kernel, and looks at heaps.\n\nCommands:");
 		for (size_t i = 0; i < NR_COMMANDS; i++)
 			printf("  %-10s %s\n", commands[i]->name, commands[i]->does);
-		puts("\ngoheap COMMAND --help tells more of each, and man goheap.");
+		puts("\ngoheap help COMMAND tells more of each, and man goheap.");
 	}
 	print_options(c);
 }
@@ -111,17 +111,33 @@ static void set_option(const struct cli_option *o)
 		*o->value = both;
 }
 
+/*
+ * Says what is wrong with the option where getopt_long() stopped with @got; @o is it, or NULL
+ * if there is none of that name.
+ */
+__attribute__((noreturn))
+static void bad_option(const struct cli_option *o, int got, const char *text)
+{
+	if (!o)
+		cli_usage("there is no option %s here", text);
+	if (got == ':')
+		cli_usage("%s lacks its argument: %s", text, o->arg);
+	cli_usage("--%s takes no argument", o->name);
+}
+
 /* Index of the first operand. */
 static int parse_options(const struct cli_command *c, int argc, char **argv)
 {
 	struct option longs[OPTIONS_MAX + 1] = { { 0 } };
 	const struct cli_option *by_index[OPTIONS_MAX];
-	char shorts[2 * OPTIONS_MAX + 3], *s = shorts;
-	int nr = 0, got;
+	char shorts[2 * OPTIONS_MAX + 4], *s = shorts;
+	int nr = 0, got, code;
 
 	/* Before the commands there is nothing but options. */
 	if (!c || c->stops)
 		*s++ = '+';
+	/* What lacks its argument is told from what is unknown. */
+	*s++ = ':';
 	for (int t = 0; t < NR_TABLES; t++)
 		for (const struct cli_option *o = table(c, t); o->name && nr < OPTIONS_MAX; o++) {
 			longs[nr] = (struct option){ o->name, o->arg ? required_argument : no_argument,
@@ -135,12 +151,17 @@ static int parse_options(const struct cli_command *c, int argc, char **argv)
 	optind = 0;
 	opterr = 0;
 	while ((got = getopt_long(argc, argv, shorts, longs, NULL)) != -1) {
-		if (got == '?')
-			cli_usage("%s is no option here, or lacks its argument, or has one too many",
-				  argv[optind - 1]);
+		const struct cli_option *o = NULL;
+		bool bad = got == '?' || got == ':';
+
+		code = bad ? optopt : got;
 		for (int i = 0; i < nr; i++)
-			if (got == LONG_ONLY + i || got == by_index[i]->letter)
-				set_option(by_index[i]);
+			if (code && (code == LONG_ONLY + i || code == by_index[i]->letter))
+				o = by_index[i];
+		if (bad)	/* a letter may be one among several */
+			bad_option(o, got, code && code < LONG_ONLY ?
+				   (char[]){ '-', (char)code, '\0' } : argv[optind - 1]);
+		set_option(o);
 	}
 	return optind;
 }
@@ -157,10 +178,25 @@ static bool handle_common(const struct cli_command *c)
 
 static const struct cli_command *find_command(const char *name)
 {
+	char names[128];
+	size_t to = 0;
+
 	for (size_t i = 0; i < NR_COMMANDS; i++)
 		if (!strcmp(commands[i]->name, name))
 			return commands[i];
-	cli_usage("there is no command '%s'", name);
+	for (size_t i = 0; i < NR_COMMANDS; i++)
+		to += (size_t)snprintf(names + to, sizeof(names) - to, "%s%s", i ? ", " : "",
+				       commands[i]->name);
+	cli_usage("there is no command '%s': there are %s", name, names);
+}
+
+/* goheap help, and goheap help COMMAND. */
+static int help_on(int argc, char **argv)
+{
+	if (argc > 1)
+		cli_usage("'%s' is one too many", argv[1]);
+	help(argc ? find_command(argv[0]) : NULL);
+	return EXIT_OK;
 }
 
 /* What was written may not have arrived. */
@@ -200,6 +236,8 @@ int main(int argc, char **argv)
 		cli_usage("which command?");
 	argv += first;
 	argc -= first;
+	if (!strcmp(argv[0], "help"))
+		return finish(help_on(argc - 1, argv + 1));
 	cli.command = find_command(argv[0]);
 	first = parse_options(cli.command, argc, argv);
 	if (handle_common(cli.command))
