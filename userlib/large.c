@@ -7,7 +7,8 @@
  * sampled nothing is kept by threads, as of small ones (recent.h).
  *
  * Freeing exchanges the state byte, so that of two frees of the same object one
- * finds it FREE, however close they are.
+ * finds it FREE, however close they are; but for the short way, which looks and then
+ * stores, as of a small object, and takes no locked instruction.
  */
 #include <sys/mman.h>
 #include "empty.h"
@@ -55,14 +56,14 @@ static void put_back(struct ghu_mspan *s)
 static void unkeep_all(struct ghu_mcache *mc)
 {
 	struct ghu_mspan *spans[GHU_MAX_KEPT];
-	unsigned int nr = mc->nr_kept, n;
+	unsigned int nr = ghu_large_nr_kept(mc), n;
 
 	for (n = 0; n < nr; n++) {
-		spans[n] = mc->kept[n].span;
+		spans[n] = mc->kept[n + 1].span;
 		mc->keep_room += spans[n]->npages;
 		put_back(spans[n]);
 	}
-	mc->nr_kept = 0;
+	mc->kept_last = 0;
 	for (n = ghu_empty_put_some(spans, nr); n < nr; n++)
 		ghu_mspan_destroy(spans[n]);
 }
@@ -114,36 +115,54 @@ static bool keep(struct ghu_mspan *s)
 		ghu_large_flush(mc);
 	if (!grant(mc) || s->npages > mc->keep_pages)
 		return false;
-	if (mc->nr_kept == GHU_MAX_KEPT || mc->keep_room < s->npages)
+	if (mc->kept_last == GHU_KEPT_FULL || mc->keep_room < s->npages)
 		unkeep_all(mc);
-	ghu_large_push(mc, s, s->base);
+	ghu_large_push(mc, s, s->base, s->large_key);
 	return true;
 }
 
 /* The one that was freed last of those. */
 static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size_t npages)
 {
+	size_t key = ghu_large_key(sizeclass, npages);
+	struct ghu_large_kept *last = ghu_large_last(mc), *k = last;
 	struct ghu_mspan *s;
 
-	for (unsigned int i = mc->nr_kept; i-- > 0; ) {
-		s = mc->kept[i].span;
-		if (!ghu_large_is(s, sizeclass, npages))
-			continue;
-		for (mc->nr_kept--; i < mc->nr_kept; i++)
-			mc->kept[i] = mc->kept[i + 1];
-		mc->keep_room += npages;
-		return s;
-	}
-	return NULL;
+	while (k > mc->kept && k->key != key)
+		k--;
+	if (k == mc->kept)
+		return NULL;
+	s = k->span;
+	for (; k < last; k++)
+		k[0] = k[1];
+	mc->kept_last -= sizeof(*k);
+	mc->keep_room += npages;
+	return s;
 }
 
 /* ---- allocating and freeing ---- */
 
-/* An empty span, that it found or made, becomes one; the object is not LIVE yet. */
-static void make_large(struct ghu_mspan *s)
+/* Whether it is freed the short way, by its length as it is now. */
+static void set_key(struct ghu_mspan *s)
 {
-	if (ghu_mspan_class(s))
-		ghu_pagemap_set(s->base, 1, s, 0);
+	bool is_short = s->npages <= KEEP_PAGES_LONG && !s->guarded && !ghu_checked;
+
+	__atomic_store_n(&s->large_key,
+			 is_short ? ghu_large_key(ghu_mspan_class(s), s->npages) : 0,
+			 __ATOMIC_RELAXED);
+}
+
+/*
+ * An empty span, that it found or made, becomes one; the object is not LIVE yet.  If it was one
+ * before, its key is what it was, and its entry in the page map.
+ */
+static inline void make_large(struct ghu_mspan *s)
+{
+	if (!s->large_key) {
+		if (ghu_mspan_class(s))
+			ghu_pagemap_set(s->base, 1, s, 0);
+		set_key(s);
+	}
 	__atomic_store_n(&s->where, GHU_SPAN_IS_LARGE, __ATOMIC_RELAXED);
 }
 
@@ -158,7 +177,7 @@ static struct ghu_mspan *get_some(struct ghu_mcache *mc, size_t sizeclass, size_
 	for (unsigned int i = nr; i-- > 1; ) {
 		make_large(spans[i]);
 		__atomic_store_n(ghu_states(spans[i]), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
-		ghu_large_push(mc, spans[i], spans[i]->base);
+		ghu_large_push(mc, spans[i], spans[i]->base, spans[i]->large_key);
 	}
 	return nr ? spans[0] : NULL;
 }
@@ -168,15 +187,15 @@ void *ghu_large_find(size_t sizeclass, size_t npages)
 	struct ghu_mcache *mc = ghu_mcache;
 	struct ghu_mspan *s = NULL;
 
-	if (mc->nr_kept)
+	if (mc->kept_last)
 		s = find_kept(mc, sizeclass, npages);
 	if (s) {
-		ghu_large_use(mc, s);
+		ghu_large_use(mc, s, sizeclass, npages);
 		return (void *)s->base;
 	}
 	if (ghu_unlikely(!ghu_mcache_is_own(mc)))
 		return NULL;
-	if (!mc->nr_kept && npages <= KEEP_PAGES / 4 && grant(mc))
+	if (!mc->kept_last && npages <= KEEP_PAGES / 4 && grant(mc))
 		s = get_some(mc, sizeclass, npages);
 	else
 		s = ghu_empty_get((unsigned int)sizeclass, npages);
@@ -185,7 +204,7 @@ void *ghu_large_find(size_t sizeclass, size_t npages)
 	if (npages > KEEP_PAGES)
 		grant_long(mc);
 	make_large(s);
-	ghu_large_use(mc, s);
+	ghu_large_use(mc, s, sizeclass, npages);
 	return (void *)s->base;
 }
 
@@ -230,7 +249,7 @@ void *ghu_large_alloc_class(size_t sizeclass, bool *needzero)
 	ghu_sweep_allocated(npages);
 	*needzero = s->needzero;
 	make_large(s);
-	ghu_large_use(ghu_mcache, s);
+	ghu_large_use(ghu_mcache, s, sizeclass, npages);
 	return (void *)s->base;
 }
 
@@ -243,9 +262,10 @@ static void free_span(struct ghu_mspan *s)
 	}
 }
 
-bool ghu_large_put(struct ghu_mspan *s)
+bool ghu_large_free_some(struct ghu_mspan *s, uintptr_t addr)
 {
-	if (ghu_checked || ghu_is_guarded(s) || !ghu_replace8(ghu_states(s), GHU_OBJ_LIVE, GHU_OBJ_KEPT))
+	if (ghu_mspan_where(s) != GHU_SPAN_IS_LARGE || !s->large_key || addr != s->base ||
+	    !ghu_replace8(ghu_states(s), GHU_OBJ_LIVE, GHU_OBJ_KEPT))
 		return false;
 	free_span(s);
 	return true;
@@ -291,5 +311,6 @@ bool ghu_large_resize(struct ghu_mspan *s, size_t size)
 	if (npages > s->npages)
 		ghu_mcache_count_large(0, npages - s->npages);
 	__atomic_store_n(&s->npages, npages, __ATOMIC_RELAXED);
+	set_key(s);
 	return true;
 }

@@ -27,17 +27,20 @@ bool ghu_large_free(struct ghu_mspan *s, uint8_t state);
 /* Grows or shrinks the object where it is.  False: it cannot be. */
 bool ghu_large_resize(struct ghu_mspan *s, size_t size);
 
-/* For ghu_large_free_short() if the thread has no room for it. */
-bool ghu_large_put(struct ghu_mspan *s);
+/* The same as ghu_large_free_short(), and makes room if there is none. */
+bool ghu_large_free_some(struct ghu_mspan *s, uintptr_t addr);
 /* Gives back what the cache's thread kept. */
 void ghu_large_flush(struct ghu_mcache *mc);
 
 #pragma GCC visibility pop
 
+/* kept_last when there is no place left. */
+#define GHU_KEPT_FULL	(GHU_MAX_KEPT * sizeof(struct ghu_large_kept))
+
 /* Not while allocations are sampled. */
 static inline bool ghu_large_may_keep(void)
 {
-	return ghu_likely(!(ghu_profile_rate() | ghu_options.sample));
+	return ghu_likely(!__atomic_load_n(&ghu_options.sampling, __ATOMIC_RELAXED));
 }
 
 /* Sizes up to here are of classes that have other objects. */
@@ -46,75 +49,83 @@ static inline bool ghu_large_may_keep(void)
 /* Whether objects of the class may be LARGE ones. */
 static inline bool ghu_large_has_class(size_t sizeclass)
 {
-	return ghu_classes[sizeclass].nelems == 1 && ghu_classes[sizeclass].npages > 1;
+	return ghu_classes[sizeclass].large_npages;
+}
+
+/* What those have in common that can stand for each other.  Never 0, as npages is not. */
+static inline size_t ghu_large_key(size_t sizeclass, size_t npages)
+{
+	return npages << 8 | sizeclass;
+}
+
+static inline struct ghu_large_kept *ghu_large_last(struct ghu_mcache *mc)
+{
+	return (struct ghu_large_kept *)((char *)mc->kept + mc->kept_last);
+}
+
+static inline unsigned int ghu_large_nr_kept(const struct ghu_mcache *mc)
+{
+	return (unsigned int)(mc->kept_last / sizeof(mc->kept[0]));
 }
 
 /* There is room for it. */
-static inline void ghu_large_push(struct ghu_mcache *mc, struct ghu_mspan *s, uintptr_t addr)
+static inline void ghu_large_push(struct ghu_mcache *mc, struct ghu_mspan *s, uintptr_t addr,
+				  size_t key)
 {
-	mc->kept[mc->nr_kept++] = (struct ghu_large_kept){ s, addr };
+	ghu_large_last(mc)[1] = (struct ghu_large_kept){ s, addr, key };
+	mc->kept_last += sizeof(mc->kept[0]);
 	mc->keep_room -= s->npages;
 }
 
-static inline void ghu_large_count(struct ghu_mcache *mc, const struct ghu_mspan *s)
+static inline void ghu_large_count(struct ghu_mcache *mc, size_t sizeclass, size_t npages)
 {
-	uint64_t *opened = &mc->classes[ghu_mspan_class(s)].opened;
-
-	if (ghu_mspan_class(s)) {
-		__atomic_store_n(opened, *opened + (1u << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
+	if (sizeclass) {
+		ghu_add_own(&mc->classes[sizeclass].opened, 1u << GHU_OPENED_LAST_BITS);
 	} else {
-		__atomic_store_n(&mc->large, mc->large + 1, __ATOMIC_RELAXED);
-		__atomic_store_n(&mc->large_bytes, mc->large_bytes + (s->npages << GHU_PAGE_SHIFT),
-				 __ATOMIC_RELAXED);
+		ghu_add_own(&mc->large, 1);
+		ghu_add_own(&mc->large_bytes, npages << GHU_PAGE_SHIFT);
 	}
 }
 
 /* What was kept, and is no more, is allocated by the cache's thread. */
-static inline void ghu_large_use(struct ghu_mcache *mc, struct ghu_mspan *s)
+static inline void ghu_large_use(struct ghu_mcache *mc, struct ghu_mspan *s, size_t sizeclass,
+				 size_t npages)
 {
-	ghu_large_count(mc, s);
+	ghu_large_count(mc, sizeclass, npages);
 	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
 }
 
-static inline bool ghu_large_is(const struct ghu_mspan *s, size_t sizeclass, size_t npages)
-{
-	return s->npages == npages && ghu_mspan_class(s) == sizeclass;
-}
-
 /* What the thread freed last, if it is such a one; it may hold old data.  NULL: it is not. */
-static inline void *ghu_large_pop(size_t sizeclass, size_t npages)
+static inline const struct ghu_large_kept *ghu_large_pop(size_t sizeclass, size_t npages)
 {
 	struct ghu_mcache *mc = ghu_mcache;
-	unsigned int nr = mc->nr_kept;
-	const struct ghu_large_kept *k;
+	const struct ghu_large_kept *k = ghu_large_last(mc);
 
-	if (ghu_unlikely(!nr || !ghu_large_may_keep()))
+	if (ghu_unlikely(k->key != ghu_large_key(sizeclass, npages) || !ghu_large_may_keep()))
 		return NULL;
-	k = &mc->kept[nr - 1];
-	if (ghu_unlikely(!ghu_large_is(k->span, sizeclass, npages)))
-		return NULL;
-	mc->nr_kept = nr - 1;
+	mc->kept_last -= sizeof(*k);
 	mc->keep_room += npages;
-	ghu_large_use(mc, k->span);
-	return (void *)k->addr;
+	ghu_large_use(mc, k->span, sizeclass, npages);
+	return k;
 }
 
 /*
- * Frees a large object the short way; of a span that may be none, and not large.  False: it
- * has to be the long one, and nothing is done.  Guarded ones, of one page, go that way.
+ * Frees a large object the short way; of a span that may not be large.  False: it has to be
+ * a longer one, and nothing is done.
  */
 static inline bool ghu_large_free_short(struct ghu_mspan *s, uintptr_t addr)
 {
 	struct ghu_mcache *mc = ghu_mcache;
+	size_t key = __atomic_load_n(&s->large_key, __ATOMIC_RELAXED);
 
-	if (ghu_unlikely(ghu_mspan_where(s) != GHU_SPAN_IS_LARGE || addr != s->base))
+	if (ghu_unlikely(!key || addr != s->base))
 		return false;
-	if (ghu_unlikely(s->npages > mc->keep_room || s->npages == 1 ||
-			 mc->nr_kept == GHU_MAX_KEPT))
-		return ghu_large_put(s);
-	if (ghu_unlikely(!ghu_replace8(ghu_states(s), GHU_OBJ_LIVE, GHU_OBJ_KEPT)))
+	if (ghu_unlikely(s->npages > mc->keep_room || mc->kept_last == GHU_KEPT_FULL))
 		return false;
-	ghu_large_push(mc, s, addr);
+	if (ghu_unlikely(ghu_peek_state(ghu_states(s)) != GHU_OBJ_LIVE))
+		return false;
+	__atomic_store_n(ghu_states(s), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
+	ghu_large_push(mc, s, addr, key);
 	return true;
 }
 

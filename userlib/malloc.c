@@ -131,42 +131,45 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_class_large(size_t si
 	return p ? p : malloc_of_class(size, &ghu_mcache->classes[sizeclass]);
 }
 
-/* The thread has not kept one, or not as the last; or the size overflows, and there are no pages. */
+/* The thread has not kept one, or not as the last. */
 static ghu_on_stack __attribute__((noinline)) void *malloc_long_slow(size_t size, size_t sizeclass,
 								     size_t npages)
 {
-	void *p = npages && ghu_large_may_keep() ? ghu_large_find(sizeclass, npages) : NULL;
+	void *p = ghu_large_may_keep() ? ghu_large_find(sizeclass, npages) : NULL;
 
 	if (ghu_likely(p))
 		return p;
 	return sizeclass ? malloc_class_large(size, sizeclass) : malloc_large(size);
 }
 
-static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_long(size_t size)
+static inline void *malloc_kept(size_t size, size_t sizeclass, size_t npages)
 {
-	size_t sizeclass = 0, npages = (size + GHU_PAGE_SIZE - 1) >> GHU_PAGE_SHIFT;
-	void *p;
+	const struct ghu_large_kept *k = ghu_large_pop(sizeclass, npages);
 
-	if (size <= GHU_MAX_SMALL_SIZE) {
-		sizeclass = ghu_size_to_class(size);
-		if (!ghu_large_has_class(sizeclass))
-			return malloc_of_class(size, &ghu_mcache->classes[sizeclass]);
-	}
-	p = ghu_large_pop(sizeclass, npages);
-	return ghu_likely(p) ? p : malloc_long_slow(size, sizeclass, npages);
+	return ghu_likely(k) ? (void *)k->addr : malloc_long_slow(size, sizeclass, npages);
 }
 
 static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_medium(size_t size)
 {
-	if (ghu_unlikely(size > GHU_LARGE_MORE_THAN))
-		return malloc_long(size);
-	return malloc_of_class(size, &ghu_mcache->classes[ghu_size_to_class(size)]);
+	size_t sizeclass = ghu_medium_size_to_class(size), npages;
+
+	if (ghu_unlikely(size > GHU_LARGE_MORE_THAN)) {
+		npages = ghu_classes[sizeclass].large_npages;
+		if (npages)
+			return malloc_kept(size, sizeclass, npages);
+	}
+	return malloc_of_class(size, &ghu_mcache->classes[sizeclass]);
+}
+
+static inline void *malloc_long(size_t size)
+{
+	return malloc_kept(size, 0, ((size - 1) >> GHU_PAGE_SHIFT) + 1);
 }
 
 ghu_export ghu_hot void *malloc(size_t size)
 {
 	if (ghu_unlikely(size > GHU_SMALL_SIZE_MAX))
-		return malloc_medium(size);
+		return size > GHU_MAX_SMALL_SIZE ? malloc_long(size) : malloc_medium(size);
 	return malloc_of_class(size, ghu_mcache_of_small(size));
 }
 
@@ -382,12 +385,18 @@ static ghu_on_stack __attribute__((noinline)) void free_slow(uintptr_t addr)
 		ghu_bad_free(addr);
 }
 
+static __attribute__((noinline)) void free_other_slow(uintptr_t addr, struct ghu_mspan *s)
+{
+	if (!s || !ghu_large_free_some(s, addr))
+		free_slow(addr);
+}
+
 static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, ghu_pagemap_t e)
 {
 	struct ghu_mspan *s = ghu_entry_span(e);
 
 	if (ghu_unlikely(!s) || !ghu_large_free_short(s, addr))
-		free_slow(addr);
+		free_other_slow(addr, s);
 }
 
 /* Its page may be in any leaf. */

@@ -88,12 +88,6 @@ static uint64_t cache_sys;
 
 /* ---- counting ---- */
 
-/* The owner is the only one that writes. */
-static void add_own(uint64_t *n, uint64_t k)
-{
-	__atomic_store_n(n, *n + k, __ATOMIC_RELAXED);
-}
-
 bool ghu_mcache_is_own(const struct ghu_mcache *mc)
 {
 	return mc != &no_cache && mc != &gone_cache;
@@ -109,8 +103,8 @@ void ghu_mcache_count_large(unsigned int nr, size_t npages)
 	uint64_t bytes = (uint64_t)npages << GHU_PAGE_SHIFT;
 
 	if (ghu_likely(has_cache())) {
-		add_own(&ghu_mcache->large, nr);
-		add_own(&ghu_mcache->large_bytes, bytes);
+		ghu_add_own(&ghu_mcache->large, nr);
+		ghu_add_own(&ghu_mcache->large_bytes, bytes);
 	} else {
 		__atomic_fetch_add(&taken_gone.objects[0], nr, __ATOMIC_RELAXED);
 		__atomic_fetch_add(&taken_gone.large_bytes, bytes, __ATOMIC_RELAXED);

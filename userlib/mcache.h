@@ -58,18 +58,22 @@ struct ghu_taken {
 
 #define GHU_MAX_KEPT	8u
 
-/* The address is the span's; malloc() need not wait for the record to return it. */
+/* What malloc() must know of a large object, so that it need not look at its record. */
 struct ghu_large_kept {
 	struct ghu_mspan *span;
-	uintptr_t addr;
+	uintptr_t addr;		/* the span's */
+	size_t key;		/* the record's large_key */
 };
 
 struct ghu_mcache {
 	struct ghu_mcache_class classes[GHU_NUM_CLASSES];
 	struct ghu_recent_stacks *stacks;	/* what stacks are in; NULL: none yet */
-	/* Large objects that the thread freed, the last one last; see large.c. */
-	struct ghu_large_kept kept[GHU_MAX_KEPT];
-	unsigned int nr_kept;
+	/*
+	 * Large objects that the thread freed, the last one last; see large.c.  The first place
+	 * is none's, and looks like no object.  kept_last: bytes from it to the last one.
+	 */
+	struct ghu_large_kept kept[GHU_MAX_KEPT + 1];
+	size_t kept_last;
 	size_t keep_room;	/* pages more that it may keep; 0 also if there was never any */
 	size_t keep_pages;	/* that it may keep in all */
 	unsigned int nr_long;	/* taken that were too long to be kept */
@@ -236,7 +240,7 @@ static inline void *ghu_recent_pop(struct ghu_mcache_class *c)
 {
 	const struct ghu_recent_object *o = --c->recent;
 
-	__atomic_store_n(&c->opened, c->opened + (1u << GHU_OPENED_LAST_BITS), __ATOMIC_RELAXED);
+	ghu_add_own(&c->opened, 1u << GHU_OPENED_LAST_BITS);
 	/* A watch that was put on it meanwhile stays. */
 	__atomic_store_n(o->state, ghu_state(o->state) & ~GHU_OBJ_KEPT_BIT, __ATOMIC_RELAXED);
 	return (void *)o->addr;

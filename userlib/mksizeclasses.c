@@ -130,7 +130,8 @@ static void print_class(unsigned int i, const struct class *c, unsigned int stri
 
 	printf("\t[%2u] = { .size = %5u, .divmul = %10uu, .nelems = %4u, .npages = %2u,",
 	       i, c->size, divmul(stride), n, c->npages);
-	printf(" .nwindows = %2u },\t/* %6u %5u */\n", (n + 63) / 64, bytes, bytes - n * stride);
+	printf(" .nwindows = %2u, .large_npages = %u },\t/* %6u %5u */\n", (n + 63) / 64,
+	       n == 1 && c->npages > 1 ? c->npages : 0, bytes, bytes - n * stride);
 }
 
 static void print_classes(void)

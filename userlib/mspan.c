@@ -265,6 +265,7 @@ static void begin_windows(struct ghu_mspan *s)
 {
 	s->window = (uint8_t)(ghu_classes[ghu_mspan_class(s)].nwindows - 1);
 	s->fresh = 0;
+	__atomic_store_n(&s->large_key, 0, __ATOMIC_RELAXED);
 }
 
 static void init_class(struct ghu_mspan *s, unsigned int sizeclass)

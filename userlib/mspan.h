@@ -31,14 +31,6 @@
 #include "sizeclass.h"
 #include "sys.h"
 
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define GHU_TSAN
-#endif
-#endif
-#ifdef __SANITIZE_THREAD__
-#define GHU_TSAN
-#endif
 #if defined(__SSE2__) && !defined(GHU_TSAN)
 #include <emmintrin.h>
 #endif
@@ -81,6 +73,7 @@ struct ghu_mspan {
 	uint8_t fresh;		/* windows from here on were never handed out */
 	bool needzero;		/* else those read as zeros */
 	bool guarded;		/* LARGE: the last page traps, and is not the object's */
+	size_t large_key;	/* of one that may be freed the short way; else 0; see large.h */
 } __attribute__((aligned(32)));
 
 _Static_assert(sizeof(struct ghu_mspan) == 64, "state bytes begin in the middle of a cache line");

@@ -24,9 +24,13 @@ struct ghu_options {
 	unsigned int gctrace;
 	unsigned int scavenge;
 	unsigned int uring;
-	unsigned int sample;	/* guarded.c */
-	/* profile.c, profile_write.c */
-	unsigned int memprofilerate;
+	union {
+		struct {
+			unsigned int sample;		/* guarded.c */
+			unsigned int memprofilerate;	/* profile.c, profile_write.c */
+		};
+		uint64_t sampling;	/* both at once: whether any allocations are */
+	};
 	unsigned int profilesignal;
 	char profile[GHU_OPTION_TEXT_MAX];
 	/* checked.c */

@@ -38,6 +38,7 @@ struct ghu_class {
 	uint16_t nelems;	/* objects in a span */
 	uint8_t npages;		/* pages of a span */
 	uint8_t nwindows;	/* nelems / 64, rounded up */
+	uint32_t large_npages;	/* npages, if the span has one object, of several pages; else 0 */
 };
 
 extern const struct ghu_class ghu_classes[GHU_NUM_CLASSES];
@@ -51,13 +52,19 @@ extern const uint8_t ghu_size_to_class128[(GHU_MAX_SMALL_SIZE - GHU_SMALL_SIZE_M
 
 #pragma GCC visibility pop
 
+/* Of a size of more than GHU_SMALL_SIZE_MAX, and at most GHU_MAX_SMALL_SIZE. */
+static inline size_t ghu_medium_size_to_class(size_t size)
+{
+	return ghu_size_to_class128[(size - GHU_SMALL_SIZE_MAX + GHU_LARGE_SIZE_DIV - 1) /
+				    GHU_LARGE_SIZE_DIV];
+}
+
 /* Of a size of at most GHU_MAX_SMALL_SIZE.  */
 static inline size_t ghu_size_to_class(size_t size)
 {
 	if (size <= GHU_SMALL_SIZE_MAX)
 		return ghu_size_to_class8[(size + GHU_SMALL_SIZE_DIV - 1) / GHU_SMALL_SIZE_DIV];
-	return ghu_size_to_class128[(size - GHU_SMALL_SIZE_MAX + GHU_LARGE_SIZE_DIV - 1) /
-				    GHU_LARGE_SIZE_DIV];
+	return ghu_medium_size_to_class(size);
 }
 
 static inline uint8_t ghu_make_spanclass(unsigned int sizeclass, unsigned int noscan)

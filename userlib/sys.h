@@ -10,6 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The thread sanitizer, which wants to see every access that is one of many threads'. */
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define GHU_TSAN
+#endif
+#endif
+#ifdef __SANITIZE_THREAD__
+#define GHU_TSAN
+#endif
+
 #define ghu_likely(x)	__builtin_expect(!!(x), 1)
 #define ghu_unlikely(x)	__builtin_expect(!!(x), 0)
 #define ghu_noinline	__attribute__((noinline, cold))
@@ -73,6 +83,19 @@ static inline bool ghu_replace8(uint8_t *p, uint8_t old, uint8_t new)
 		return false;
 	__atomic_store_n(p, new, __ATOMIC_RELAXED);
 	return true;
+}
+
+/*
+ * Adds to what only this thread writes, and others may read.  In one instruction, which GCC
+ * makes of no atomic access.
+ */
+static inline void ghu_add_own(uint64_t *n, uint64_t k)
+{
+#ifdef GHU_TSAN
+	__atomic_store_n(n, *n + k, __ATOMIC_RELAXED);
+#else
+	*n += k;
+#endif
 }
 
 /*

@@ -9,6 +9,7 @@
 #include <pthread.h>
 #include "back_test.h"
 #include "front_calls.h"
+#include "large.h"
 #include "mcache.h"
 #include "mspan.h"
 #include "options.h"
@@ -460,7 +461,7 @@ static unsigned int nr_kept(void)
 static int keeps(bool something)
 {
 	T_EQ(nr_kept(), something ? OTHERS : 0);
-	T_EQ(ghu_mcache->nr_kept, something ? 1 : 0);
+	T_EQ(ghu_large_nr_kept(ghu_mcache), something ? 1 : 0);
 	return T_PASS;
 }
 
