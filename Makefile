@@ -59,7 +59,7 @@ LIB_SRC	:= $(filter-out userlib/mksizeclasses.c,$(wildcard userlib/*.c)) \
 CFLAGS	?= -O2 -g
 LIB_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-Wmissing-prototypes -Wstrict-prototypes -fno-strict-aliasing \
-	-fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-plt \
+	-fPIC -ffunction-sections -fvisibility=hidden -ftls-model=initial-exec -fno-plt \
 	-fno-builtin-malloc -fno-builtin-free -fno-builtin-calloc \
 	-fno-builtin-realloc -fno-builtin-aligned_alloc \
 	-fno-builtin-posix_memalign -fno-builtin-memalign \
@@ -67,7 +67,7 @@ LIB_CFLAGS := -std=gnu11 -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare \
 	-I$(B)/gen
 LIB_LDFLAGS := -shared -Wl,-soname,libgoheap.so.1 -Wl,--exclude-libs,ALL \
 	-Wl,--version-script=userlib/goheap.map -Wl,-z,defs -Wl,-z,now \
-	-Wl,-z,relro -Wl,-z,nodelete -pthread
+	-Wl,-z,relro -Wl,-z,nodelete -Wl,-T,userlib/layout.ld -pthread
 
 # liburing, from the package liburing-dev, becomes part of the library where it is there;
 # without it the option uring is missing, and nothing else.
@@ -107,7 +107,7 @@ $(B)/obj-v3/%.o: %.c Makefile | $(GEN)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -march=x86-64-v3 -MMD -MP -c -o $@ $<
 
-$(B)/libgoheap.so.1: $(LIB_OBJ) userlib/goheap.map
+$(B)/libgoheap.so.1: $(LIB_OBJ) userlib/goheap.map userlib/layout.ld
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(LIB_OBJ) $(URING_A)
 
@@ -121,7 +121,7 @@ $(B)/libgoheap_memcpy.so.1: userlib/memcpy/memcpy.c userlib/include/goheap.h Mak
 	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -fno-builtin -fno-tree-loop-distribute-patterns \
 		-U_FORTIFY_SOURCE -shared -Wl,-soname,$(@F) -Wl,-z,now -Wl,-z,relro -o $@ $<
 
-$(V3_LIB): $(V3_OBJ) userlib/goheap.map
+$(V3_LIB): $(V3_OBJ) userlib/goheap.map userlib/layout.ld
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LIB_LDFLAGS) -o $@ $(V3_OBJ) $(URING_A)
