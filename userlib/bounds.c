@@ -15,7 +15,7 @@ static uintptr_t small_end(const struct ghu_mspan *s, uintptr_t addr)
 {
 	uintptr_t index = (addr - s->base) / s->elemsize;
 
-	return index < s->nelems ? s->base + (index + 1) * s->elemsize : addr;
+	return index < ghu_classes[ghu_mspan_class(s)].nelems ? s->base + (index + 1) * s->elemsize : addr;
 }
 
 static uintptr_t large_end(const struct ghu_mspan *s)

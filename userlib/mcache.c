@@ -166,6 +166,12 @@ static void set_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan
 	win->base = s->base + (uintptr_t)64 * w * s->elemsize;
 }
 
+/* nr of them, at most 64. */
+static uint64_t low_bits(unsigned int nr)
+{
+	return nr < 64 ? ((uint64_t)1 << nr) - 1 : ~(uint64_t)0;
+}
+
 /* To look for so few is what the stacks are there to avoid. */
 static bool is_sparse(const struct ghu_mspan *s, uint64_t free)
 {
@@ -201,6 +207,18 @@ static void *sweep_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_msp
 			return open_window(mc, sizeclass, s, w, free);
 	}
 	return NULL;
+}
+
+/* When all that it has is in use. */
+static void *extend_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s)
+{
+	unsigned int had = s->nelems;
+
+	if (!ghu_mspan_extend(s))
+		return NULL;
+	/* Of its only window these were never handed out. */
+	s->fresh = 0;
+	return open_window(mc, sizeclass, s, 0, low_bits(s->nelems) & ~low_bits(had));
 }
 
 /* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
@@ -502,6 +520,8 @@ static inline __attribute__((always_inline)) void *refill(struct ghu_mcache *mc,
 
 	if (s)
 		p = sweep_owned(mc, sizeclass, s);
+	if (!p && s)
+		p = extend_owned(mc, sizeclass, s);
 	if (!p && s && s->next != s)
 		p = next_in_ring(mc, sizeclass);
 	if (!p)

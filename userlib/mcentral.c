@@ -160,6 +160,8 @@ struct ghu_mspan *ghu_mcentral_take_back(struct ghu_mspan *s)
 	struct mcentral *mc = central_of(s);
 	struct ghu_mspan *dead = NULL;
 
+	while (ghu_mspan_extend(s))
+		;
 	ghu_lock(&mc->lock);
 	insert_last(mc, s);
 	if (!ghu_mspan_watch(s, 0))

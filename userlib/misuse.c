@@ -36,8 +36,8 @@ static bool was_object(uintptr_t addr)
 	if (!s || !ghu_find_object(s, addr, &index))
 		return false;
 	state = ghu_state(&ghu_states(s)[index]);
-	return state == GHU_OBJ_FREE || state == GHU_OBJ_HELD ||
-	       state == GHU_OBJ_KEPT || state == GHU_OBJ_KEPT_WATCH;
+	return state == GHU_OBJ_TAIL ? index < ghu_classes[ghu_mspan_class(s)].nelems
+				     : !ghu_is_live(state);
 }
 
 ghu_noinline void ghu_bad_pointer(const struct ghu_complaint *c, uintptr_t addr)

@@ -268,13 +268,25 @@ static void begin_windows(struct ghu_mspan *s)
 	__atomic_store_n(&s->large_key, 0, __ATOMIC_RELAXED);
 }
 
+/* The objects that it has at first. */
+static uint16_t first_objects(unsigned int sizeclass, bool needzero)
+{
+	const struct ghu_class *c = &ghu_classes[sizeclass];
+
+	if (!sizeclass)
+		return 1;
+	if (needzero || c->nwindows > 1)
+		return c->nelems;
+	return (uint16_t)(c->size < GHU_MIN_PHYS_PAGE ? GHU_MIN_PHYS_PAGE / c->size : 1);
+}
+
 static void init_class(struct ghu_mspan *s, unsigned int sizeclass)
 {
 	const struct ghu_class *c = &ghu_classes[sizeclass];
 
 	s->spanclass = ghu_make_spanclass(sizeclass, 1);
 	s->elemsize = sizeclass == GHU_ZERO_CLASS ? GHU_ZERO_STRIDE : c->size;
-	s->nelems = sizeclass ? c->nelems : 1;
+	s->nelems = first_objects(sizeclass, s->needzero);
 	begin_windows(s);
 	init_states(s, sizeclass ? c->nwindows : 1);
 }
@@ -352,6 +364,7 @@ static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 		s = ghu_empty_get_other(sizeclass);
 		if (!s)
 			return NULL;
+		s->needzero = true;
 		init_class(s, sizeclass);
 		ghu_pagemap_set(s->base, npages, s, sizeclass);
 	} else {
@@ -375,6 +388,19 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
 	if (s && !sizeclass)
 		ghu_sweep_allocated(npages);
 	return s;
+}
+
+bool ghu_mspan_extend(struct ghu_mspan *s)
+{
+	unsigned int had = s->nelems, all = ghu_classes[ghu_mspan_class(s)].nelems, nr;
+
+	if (ghu_likely(had == all))
+		return false;
+	nr = 2 * had < all ? 2 * had : all;
+	__atomic_store_n(&s->nelems, (uint16_t)nr, __ATOMIC_RELAXED);
+	for (unsigned int i = had; i < nr; i++)
+		__atomic_store_n(&ghu_states(s)[i], GHU_OBJ_FREE, __ATOMIC_RELAXED);
+	return true;
 }
 
 void ghu_mspan_destroy(struct ghu_mspan *s)
@@ -420,10 +446,10 @@ unsigned int ghu_mspan_count_free(const struct ghu_mspan *s)
 	return count_state(s, GHU_OBJ_FREE);
 }
 
-unsigned int ghu_mspan_count_held(const struct ghu_mspan *s)
+unsigned int ghu_mspan_count_live(const struct ghu_mspan *s)
 {
-	return count_state(s, GHU_OBJ_KEPT) + count_state(s, GHU_OBJ_KEPT_WATCH) +
-	       (ghu_checked ? count_state(s, GHU_OBJ_HELD) : 0);
+	return count_state(s, GHU_OBJ_LIVE) + count_state(s, GHU_OBJ_WATCH) +
+	       count_state(s, GHU_OBJ_SAMPLED);
 }
 
 static bool has_state(const struct ghu_mspan *s, uint8_t state)

@@ -66,7 +66,7 @@ struct ghu_mspan {
 	uintptr_t base;
 	uint32_t sweepgen;	/* of the cycle that looked at it last */
 	uint32_t elemsize;	/* of a large object: 0, see npages */
-	uint16_t nelems;
+	uint16_t nelems;	/* see ghu_mspan_extend() */
 	uint8_t spanclass;
 	uint8_t where;		/* GHU_SPAN_IS_* */
 	uint8_t window;		/* the 64 objects that the owner swept last */
@@ -100,6 +100,13 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
  * DEAD, all its objects are FREE, and nobody else knows it.
  */
 void ghu_mspan_destroy(struct ghu_mspan *s);
+/*
+ * A span of memory that was never used has but a page of objects at first, and TAIL behind
+ * them; its owner makes it twice as many when they are all in use.  So who needs one at a time,
+ * but another one each time, does not go through all of the span's pages.  Who gives it
+ * up makes them all.  False: it has all that its class has.
+ */
+bool ghu_mspan_extend(struct ghu_mspan *s);
 /* The first of these, for empty.c; that it is not in use was counted. */
 void ghu_mspan_release(struct ghu_mspan *s);
 /* So many more pages are in use, or fewer. */
@@ -118,8 +125,8 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it);
 void ghu_mspan_bytes(size_t *inuse, size_t *sys);
 
 unsigned int ghu_mspan_count_free(const struct ghu_mspan *s);
-/* Objects that are freed, and not to be had by everybody. */
-unsigned int ghu_mspan_count_held(const struct ghu_mspan *s);
+/* Those in use. */
+unsigned int ghu_mspan_count_live(const struct ghu_mspan *s);
 /*
  * Sees to it that freeing the last object will be noticed: one of the objects in
  * use, or KEPT, is on WATCH afterwards, if possible one far from index.  False: there is none.

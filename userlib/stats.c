@@ -70,7 +70,7 @@ static uint64_t count_live(const struct ghu_mspan *s)
 {
 	if (!ghu_mspan_class(s))
 		return ghu_is_live(ghu_state(ghu_states(s)));
-	return s->nelems - ghu_mspan_count_free(s) - ghu_mspan_count_held(s);
+	return ghu_mspan_count_live(s);
 }
 
 static void count_span(struct ghu_stats *st, const struct ghu_mspan *s)

@@ -52,7 +52,7 @@ static void copy_span(struct copy *c, const struct ghu_mspan *s)
 	*c = (struct copy){ .area = {
 		.start = (void *)s->base,
 		.bytes = npages << GHU_PAGE_SHIFT,
-		.objects = s->nelems,
+		.objects = ghu_mspan_class(s) ? ghu_classes[ghu_mspan_class(s)].nelems : 1,
 	} };
 	if (ghu_mspan_class(s))
 		copy_small(c, s);

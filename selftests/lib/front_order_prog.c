@@ -97,6 +97,11 @@ static void allocate_again(size_t size, const void *wanted)
 	vfree(p);
 }
 
+static unsigned int per_span(size_t size)
+{
+	return ghu_classes[ghu_size_to_class(size)].nelems;
+}
+
 /* Another thread frees what this one allocated, in a span that it owns. */
 static void handoff(size_t size, unsigned int nr_spans)
 {
@@ -104,7 +109,7 @@ static void handoff(size_t size, unsigned int nr_spans)
 	char *p = vmalloc(size);
 
 	/* What it has at hand is used up, so that it looks what was freed. */
-	for (unsigned int i = nr_spans * ghu_pagemap_get((uintptr_t)p)->nelems; i > 1; i--)
+	for (unsigned int i = nr_spans * per_span(size); i > 1; i--)
 		p = vmalloc(size);
 	put(0, p);
 	get(1);
@@ -134,9 +139,9 @@ static void sampled(void)
 /* All objects of a span, which is then nobody's own. */
 static unsigned int fill_span(size_t size, char **objects)
 {
-	unsigned int nr = ghu_pagemap_get((uintptr_t)(objects[0] = vmalloc(size)))->nelems;
+	unsigned int nr = per_span(size);
 
-	for (unsigned int i = 1; i < nr; i++)
+	for (unsigned int i = 0; i < nr; i++)
 		objects[i] = vmalloc(size);
 	goheap_flush();
 	return nr;

@@ -37,15 +37,15 @@ static int test_states(void)
 	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_OWNED);
 	T(s->owner == ghu_mcache);
 	T_EQ(s->spanclass, CLASS << 1 | 1);
-	T_EQ(s->nelems, PER);
 	T_EQ(s->npages, 2);
 	T_EQ(s->elemsize, SIZE);
 	T_EQ(ghu_entry_class(ghu_pagemap_entry((uintptr_t)p)), CLASS);
 	T_EQ(count_state(s, GHU_OBJ_LIVE), 1);
-	T_EQ(count_state(s, GHU_OBJ_TAIL), 64 - PER);
 	/* The lowest free object first, in rising order. */
 	for (unsigned int i = index_of(p) + 1; i < PER; i++)
 		T((char *)vmalloc(SIZE) == p + (i - index_of(p)) * SIZE);
+	T_EQ(s->nelems, PER);
+	T_EQ(count_state(s, GHU_OBJ_TAIL), 64 - PER);
 	T(!span_of((char *)s->base + ((size_t)1 << 30)));
 	p = vmalloc(600000);
 	s = span_of(p);
@@ -55,6 +55,42 @@ static int test_states(void)
 	T_EQ(ghu_entry_class(ghu_pagemap_entry((uintptr_t)p)), 0);
 	vfree(p);
 	T(!span_of(p));
+	return T_PASS;
+}
+
+/* New memory is touched as objects are needed: twice as many each time. */
+static int test_extend(void)
+{
+	const size_t size = 5376, all = 12;	/* no other test's */
+	char *p[12];
+	struct ghu_mspan *s;
+
+	for (unsigned int i = 0; i < 2 * all; i++) {
+		char *q = vmalloc(size);
+
+		T(!i || q == p[0]);
+		vfree(p[0] = q);
+	}
+	for (unsigned int i = 0; i < all; i++) {
+		unsigned int most = 1;
+
+		while (most <= i)
+			most *= 2;
+		p[i] = vmalloc(size);
+		s = span_of(p[i]);
+		T(p[i] == p[0] + i * size);
+		T_EQ(s->nelems, most < all ? most : all);
+		T_EQ(count_state(s, GHU_OBJ_LIVE), i + 1);
+		T_EQ(count_state(s, GHU_OBJ_TAIL), 64 - s->nelems);
+	}
+	while (s->nelems == all)
+		s = span_of(vmalloc(size));
+	T_EQ(s->nelems, 1);
+	/* Who gives it up leaves all to others. */
+	goheap_flush();
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_SHARED);
+	T_EQ(s->nelems, all);
+	T_EQ(count_state(s, GHU_OBJ_FREE), all - 1);
 	return T_PASS;
 }
 
@@ -417,6 +453,7 @@ static int test_fork_locks(void)
 
 static const struct t_case cases[] = {
 	{ "where spans are, and what their records say", test_states },
+	{ "new spans have few objects at first", test_extend },
 	{ "the watch is handed on, and returns the span", test_watch },
 	{ "any order of frees returns every span", test_orders },
 	{ "free objects are used before the heap grows", test_reuse },
