@@ -32,7 +32,7 @@ struct ahead {
 	struct goheap_span spans[GHU_SPANCACHE_AHEAD];
 };
 
-static struct ahead aheads[GHU_RING_SLOTS];
+static ghu_table struct ahead aheads[GHU_RING_SLOTS];
 static struct ghu_lock ahead_lock;
 
 /* Spans of another heap, whose descriptor was at our number, go back to it. */

@@ -68,7 +68,7 @@ static bool at_end = true;		/* where the next object is put */
 static bool failed;
 
 static struct sigaction next_action;	/* who gets what is not for us */
-static struct sigaction first_action;	/* who would if this were not here */
+static ghu_table struct sigaction first_action;	/* who would if this were not here */
 static bool is_installed;
 static bool reported;
 

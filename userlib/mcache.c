@@ -83,7 +83,7 @@ static unsigned int nr_caches;
 static uint64_t swept_pressure;		/* the generation that began a sweep cycle last */
 static bool orphans;			/* there may be spans of dead caches */
 
-static struct ghu_taken taken_gone;	/* by threads that have no cache, or none any more */
+static ghu_table struct ghu_taken taken_gone;	/* by threads that have no cache, or none any more */
 static uint64_t cache_sys;
 
 /* ---- counting ---- */

@@ -45,7 +45,7 @@ struct mcentral {
 	struct ghu_mspan *first;	/* the ring, from where it is to be swept next */
 } __attribute__((aligned(64)));
 
-static struct mcentral centrals[GHU_NUM_CLASSES];
+static ghu_table struct mcentral centrals[GHU_NUM_CLASSES];
 
 static struct mcentral *central_of(const struct ghu_mspan *s)
 {

@@ -23,7 +23,7 @@
 #include <string.h>
 #include "heap.h"
 
-static struct io_uring ring;
+static ghu_table struct io_uring ring;
 static enum { RING_NONE, RING_READY, RING_GONE } state;
 
 static bool start(void)

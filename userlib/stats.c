@@ -38,7 +38,7 @@ struct tally {
 	uint64_t in, out;
 };
 
-static struct tally told[GHU_NUM_CLASSES];
+static ghu_table struct tally told[GHU_NUM_CLASSES];
 static struct tally told_large_bytes;
 
 static uint64_t max64(uint64_t a, uint64_t b)
