@@ -129,7 +129,9 @@ int ghu_move_fd_high(int fd)
 
 static int open_device(int wish)
 {
-	long fd = ghu_syscall(SYS_openat, AT_FDCWD, (long)DEVICE, O_RDWR | O_CLOEXEC, 0, 0, 0);
+	/* As texts lie apart (layout.ld), and this one is needed always. */
+	static const char path[] = DEVICE;
+	long fd = ghu_syscall(SYS_openat, AT_FDCWD, (long)path, O_RDWR | O_CLOEXEC, 0, 0, 0);
 
 	return fd < 0 ? (int)fd : move_fd((int)fd, wish);
 }

@@ -199,7 +199,7 @@ static void trace(const char *what, const void *p, size_t size)
 
 /* ---- malloc ---- */
 
-ghu_on_stack void *ghu_checked_alloc(size_t size, size_t align, bool *needzero)
+ghu_on_stack_rare void *ghu_checked_alloc(size_t size, size_t align, bool *needzero)
 {
 	bool is_zero = !size && align <= GHU_ZERO_STRIDE;
 	unsigned int junk = __atomic_load_n(&ghu_options.junk, __ATOMIC_RELAXED);
@@ -368,7 +368,7 @@ static bool is_for_good(const struct held *h)
 	return ghu_options.efence || ghu_options.sbrk;
 }
 
-ghu_on_stack void ghu_checked_free(uintptr_t addr)
+ghu_on_stack_rare void ghu_checked_free(uintptr_t addr)
 {
 	struct held h = { .span = ghu_pagemap_lookup(addr) };
 	bool may_wait;

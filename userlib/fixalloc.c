@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * A record comes from the list of freed ones if there is any, else it is the
- * next of a 16 KiB chunk from persistentalloc.  The rest of a chunk that is too
+ * next of a 16 KiB chunk from persistentalloc.  The first chunk is a record long, since
+ * most programs need no more, and so what they allocate lies together.  The rest of a chunk that is too
  * short for a record is dropped when the next chunk is taken.  Chunks begin at a
  * cache line, so that records of a multiple of 64 bytes never share one.
  */
@@ -44,12 +45,13 @@ static void *carve(struct ghu_fixalloc *f)
 	void *p;
 
 	if (f->nchunk < f->size) {
-		char *chunk = ghu_persistentalloc_try(GHU_FIXALLOC_CHUNK, GHU_CACHE_LINE, f->stat);
+		size_t bytes = f->chunk ? GHU_FIXALLOC_CHUNK : f->size;
+		char *chunk = ghu_persistentalloc_try(bytes, GHU_CACHE_LINE, f->stat);
 
 		if (!chunk)
 			return NULL;
 		f->chunk = chunk;
-		f->nchunk = GHU_FIXALLOC_CHUNK;
+		f->nchunk = bytes;
 	}
 	p = f->chunk;
 	f->chunk += f->size;

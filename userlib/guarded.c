@@ -213,7 +213,7 @@ static void *alloc_slot(size_t size, const uintptr_t *frame)
 	return (void *)sl->span.base;
 }
 
-ghu_on_stack void *ghu_guarded_alloc(size_t size, const uintptr_t *frame)
+ghu_on_stack_rare void *ghu_guarded_alloc(size_t size, const uintptr_t *frame)
 {
 	void *p;
 
@@ -264,7 +264,7 @@ static void trap(const struct slot *sl)
 	ghu_mprotect(start_of(sl), GHU_PAGE_SIZE, PROT_NONE);
 }
 
-ghu_on_stack void ghu_guarded_free(struct ghu_mspan *s)
+ghu_on_stack_rare void ghu_guarded_free(struct ghu_mspan *s)
 {
 	struct slot *sl = (struct slot *)s;
 	uint8_t live = GHU_OBJ_LIVE;

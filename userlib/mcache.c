@@ -63,9 +63,17 @@
 /* Classes that are looked at for one that has a span to spare. */
 #define LET_GO_LOOKS	8u
 
-/* Never written, because their windows are empty. */
-static const struct ghu_mcache no_cache;	/* of a thread that has none yet */
-static const struct ghu_mcache gone_cache;	/* of one that had one */
+/*
+ * Of a thread that has none yet, and of one that had one.  Never written, because their windows
+ * are empty; as all is zero, the first one can end in the other.
+ */
+static const struct {
+	struct ghu_mcache_class first;
+	struct ghu_mcache second;
+} empty_caches;
+
+#define no_cache	(*(const struct ghu_mcache *)&empty_caches.first)
+#define gone_cache	empty_caches.second
 
 __thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-exec"))) =
 	(struct ghu_mcache *)&no_cache;

@@ -250,14 +250,24 @@ struct ghu_mspan *ghu_mcentral_sweep_span(struct ghu_mspan *s)
 
 /* ---- fork ---- */
 
+/* Under all of them. */
+static bool all_locked;
+
+/* Who is alone need not touch them. */
 void ghu_mcentral_lock_all(void)
 {
+	if (ghu_is_alone())
+		return;
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
 		ghu_lock(&centrals[i].lock);
+	all_locked = true;
 }
 
 void ghu_mcentral_unlock_all(void)
 {
+	if (!all_locked)
+		return;
+	all_locked = false;
 	for (unsigned int i = GHU_NUM_CLASSES - 1; i > 0; i--)
 		ghu_unlock(&centrals[i].lock);
 }

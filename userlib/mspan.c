@@ -9,6 +9,8 @@
  * empty slab of each size is kept to swing in.  Slabs never go away, and keep the
  * size of their records, so the list of all of them can be walked at any time.  What
  * describes them is not in them, but at the begin of the region that they are cut from.
+ * Instead of the region's first slab there follows a short one of each size, so that the
+ * few records of a small program lie in a few pages.
  *
  * Nobody looks at the record of a span that he has no business with: a free() reads
  * it before it stores FREE, and until then its object keeps the span alive.  The
@@ -37,19 +39,25 @@ struct ghu_mspan_slab {
 	struct ghu_mspan_slab *next_avail;	/* of those with room */
 	struct ghu_mspan_slab *prev_avail;
 	struct ghu_mspan *free;			/* records that were used before */
+	uint32_t at;				/* where the first record is in the region */
 	uint32_t record_bytes;
 	uint32_t nr_max;
 	uint32_t nr_carved;			/* ever used, since it was empty */
 	uint32_t nr_used;
 };
 
-/* Aligned to its length.  The first slab begins with this. */
-struct region {
-	struct ghu_mspan_slab slabs[REGION_SLABS];
-};
+/* The short ones, in order: how many records for spans of so many windows. */
+static const struct {
+	uint8_t nwindows, nr;
+} shorts[] = { { 1, 24 }, { 2, 5 }, { 4, 2 }, { 3, 2 }, { 8, 2 }, { 16, 1 } };
 
-_Static_assert(sizeof(struct region) <= GHU_MIN_PHYS_PAGE, "one page is left of a region");
-_Static_assert(sizeof(struct region) % 64 == 0, "where records begin");
+#define NR_SHORTS	(sizeof(shorts) / sizeof(shorts[0]))
+
+/* Aligned to its length, and begins with this. */
+struct region {
+	struct ghu_mspan_slab slabs[REGION_SLABS];	/* but for the first */
+	struct ghu_mspan_slab shorts[NR_SHORTS];
+} __attribute__((aligned(64)));
 
 /* Records begin in the middle of a cache line; see mspan.h. */
 #define FIRST_RECORD	32u
@@ -73,31 +81,33 @@ static struct region *region_of(const void *p)
 	return (struct region *)((uintptr_t)p & ~(REGION_BYTES - 1));
 }
 
-static size_t slab_number(const struct ghu_mspan_slab *slab)
+static bool is_short(const struct ghu_mspan_slab *slab)
 {
-	return (size_t)(slab - region_of(slab)->slabs);
+	return slab->at < SLAB_BYTES;
 }
 
 static uintptr_t slab_start(const struct ghu_mspan_slab *slab)
 {
-	return (uintptr_t)region_of(slab) + slab_number(slab) * SLAB_BYTES;
-}
-
-/* From the slab's start. */
-static size_t first_record(const struct ghu_mspan_slab *slab)
-{
-	return FIRST_RECORD + (slab_number(slab) ? 0 : sizeof(struct region));
+	return (uintptr_t)region_of(slab) + slab->at - FIRST_RECORD;
 }
 
 static struct ghu_mspan *record_at(const struct ghu_mspan_slab *slab, uint32_t i)
 {
-	return (struct ghu_mspan *)(slab_start(slab) + first_record(slab) +
+	return (struct ghu_mspan *)(slab_start(slab) + FIRST_RECORD +
 				    (size_t)i * slab->record_bytes);
 }
 
 static struct ghu_mspan_slab *slab_of(const struct ghu_mspan *s)
 {
-	return &region_of(s)->slabs[(uintptr_t)s % REGION_BYTES / SLAB_BYTES];
+	struct region *r = region_of(s);
+	uintptr_t at = (uintptr_t)s % REGION_BYTES;
+	unsigned int i = NR_SHORTS - 1;
+
+	if (at >= SLAB_BYTES)
+		return &r->slabs[at / SLAB_BYTES];
+	while (at < r->shorts[i].at)
+		i--;
+	return &r->shorts[i];
 }
 
 static unsigned int slab_windows(const struct ghu_mspan_slab *slab)
@@ -126,6 +136,28 @@ static void avail_remove(struct ghu_mspan_slab *slab)
 		avail[slab_windows(slab)] = slab->next_avail;
 }
 
+static void init_slab(struct ghu_mspan_slab *slab, unsigned int nwindows, size_t at)
+{
+	slab->record_bytes = (uint32_t)sizeof(struct ghu_mspan) + 64 * nwindows;
+	slab->at = (uint32_t)at;
+	slab->next = slabs;
+	slabs = slab;
+	avail_insert(slab);
+}
+
+static void init_shorts(struct region *r)
+{
+	size_t at = sizeof(*r) + FIRST_RECORD;
+
+	for (unsigned int i = 0; i < NR_SHORTS; i++) {
+		struct ghu_mspan_slab *slab = &r->shorts[i];
+
+		slab->nr_max = shorts[i].nr;
+		init_slab(slab, shorts[i].nwindows, at);
+		at += slab->nr_max * slab->record_bytes;
+	}
+}
+
 /* Twice as much is reserved, and the ends are cut off. */
 static bool make_region(void)
 {
@@ -139,40 +171,37 @@ static bool make_region(void)
 	if (start < p + REGION_BYTES)
 		ghu_munmap(start + REGION_BYTES, p + REGION_BYTES - start);
 	region = (struct region *)start;
-	nr_cut = 0;
+	nr_cut = 1;
 	nr_regions++;
+	init_shorts(region);
 	return true;
 }
 
-static struct ghu_mspan_slab *make_slab(uint32_t record_bytes)
+static void make_slab(unsigned int nwindows)
 {
-	struct ghu_mspan_slab *slab;
+	struct ghu_mspan_slab *slab = &region->slabs[nr_cut];
 
-	if (nr_cut == REGION_SLABS && !make_region())
-		return NULL;
-	slab = &region->slabs[nr_cut++];
-	slab->record_bytes = record_bytes;
-	slab->nr_max = (uint32_t)((SLAB_BYTES - first_record(slab)) / record_bytes);
-	slab->next = slabs;
-	slabs = slab;
-	return slab;
+	init_slab(slab, nwindows, nr_cut * SLAB_BYTES + FIRST_RECORD);
+	slab->nr_max = (uint32_t)((SLAB_BYTES - FIRST_RECORD) / slab->record_bytes);
+	nr_cut++;
 }
 
 /* A slab with room, on the list of those. */
 static struct ghu_mspan_slab *get_slab(unsigned int nwindows)
 {
-	struct ghu_mspan_slab *slab = avail[nwindows];
+	struct ghu_mspan_slab *slab = discarded[nwindows];
 
-	if (slab)
-		return slab;
-	slab = discarded[nwindows];
-	if (slab)
+	if (avail[nwindows])
+		return avail[nwindows];
+	if (slab) {
 		discarded[nwindows] = slab->next_avail;
-	else
-		slab = make_slab((uint32_t)sizeof(struct ghu_mspan) + 64 * nwindows);
-	if (slab)
 		avail_insert(slab);
-	return slab;
+	} else if (nr_cut == REGION_SLABS && !make_region()) {
+		return NULL;
+	} else if (!avail[nwindows]) {
+		make_slab(nwindows);
+	}
+	return avail[nwindows];
 }
 
 static struct ghu_mspan *record_alloc(unsigned int nwindows)
@@ -200,16 +229,21 @@ unlock:
 static void discard_slab(struct ghu_mspan_slab *slab)
 {
 	unsigned int nwindows = slab_windows(slab);
-	size_t kept = slab_number(slab) ? 0 : ghu_phys_page_size();
 
 	avail_remove(slab);
 	slab->free = NULL;
 	slab->nr_carved = 0;
 	ghu_unlock(&ghu_mspan_lock);
-	ghu_madvise(slab_start(slab) + kept, SLAB_BYTES - kept, MADV_DONTNEED);
+	ghu_madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
 	ghu_lock(&ghu_mspan_lock);
 	slab->next_avail = discarded[nwindows];
 	discarded[nwindows] = slab;
+}
+
+/* A short slab is not what a program swings in, and shares its pages. */
+static bool is_long(const struct ghu_mspan_slab *slab)
+{
+	return slab && !is_short(slab);
 }
 
 static void record_free(struct ghu_mspan *s)
@@ -221,7 +255,8 @@ static void record_free(struct ghu_mspan *s)
 	slab->free = s;
 	if (slab->nr_used-- == slab->nr_max)
 		avail_insert(slab);
-	if (!slab->nr_used && (slab->next_avail || slab->prev_avail))
+	if (!slab->nr_used && is_long(slab) &&
+	    (is_long(slab->next_avail) || is_long(slab->prev_avail)))
 		discard_slab(slab);
 	ghu_unlock(&ghu_mspan_lock);
 }
@@ -237,15 +272,18 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
 	return it->slab ? record_at(it->slab, it->record++) : NULL;
 }
 
-/* Of a region only the first page is left when the pages of all its slabs were given back. */
+/* Of a region the short slabs are left when the pages of all others were given back. */
 void ghu_mspan_bytes(size_t *inuse, size_t *sys)
 {
 	*inuse = 0;
 	ghu_lock(&ghu_mspan_lock);
-	*sys = nr_regions * ghu_phys_page_size();
+	*sys = nr_regions * sizeof(struct region);
 	for (const struct ghu_mspan_slab *slab = slabs; slab; slab = slab->next) {
 		*inuse += (size_t)slab->nr_used * slab->record_bytes;
-		*sys += slab->nr_carved ? SLAB_BYTES : 0;
+		if (is_short(slab))
+			*sys += (size_t)slab->nr_max * slab->record_bytes;
+		else
+			*sys += slab->nr_carved ? SLAB_BYTES : 0;
 	}
 	ghu_unlock(&ghu_mspan_lock);
 }

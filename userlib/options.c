@@ -94,6 +94,9 @@ static const struct option_def option_table[] = {
 	  "0 or 1", "clear objects when they are freed" },
 };
 
+/* As texts lie apart (layout.ld), and this one is needed always. */
+static const char variable[] = "GOHEAPDEBUG";
+
 #define NR_OPTIONS	(sizeof(option_table) / sizeof(option_table[0]))
 
 static const struct option_def *find_option(const char *name, size_t len)
@@ -332,7 +335,7 @@ void ghu_options_init(void)
 			*option_table[i].value = option_table[i].def;
 	if (getauxval(AT_SECURE))
 		return;
-	text = find_variable(env ? env : initial_environ(), "GOHEAPDEBUG");
+	text = find_variable(env ? env : initial_environ(), variable);
 	if (text)
 		ghu_options_parse(text);
 	conclude(&ghu_options);

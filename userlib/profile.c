@@ -198,7 +198,7 @@ static void remember(uintptr_t addr, size_t size, const uintptr_t *pcs, unsigned
 		mark(addr);
 }
 
-ghu_on_stack void ghu_profile_alloc(void *p, size_t size, const uintptr_t *frame)
+ghu_on_stack_rare void ghu_profile_alloc(void *p, size_t size, const uintptr_t *frame)
 {
 	uintptr_t pcs[GHU_STACK_MAX];
 

@@ -249,14 +249,24 @@ void ghu_spancache_forget(void)
 	used_bytes = 0;
 }
 
+/* Under all of them. */
+static bool all_locked;
+
+/* Who is alone need not touch them. */
 void ghu_spancache_lock_all(void)
 {
+	if (ghu_is_alone())
+		return;
 	for (size_t n = 1; n <= GHU_SPANCACHE_PAGES; n++)
 		ghu_lock(&stacks[n].lock);
+	all_locked = true;
 }
 
 void ghu_spancache_unlock_all(void)
 {
+	if (!all_locked)
+		return;
+	all_locked = false;
 	for (size_t n = 1; n <= GHU_SPANCACHE_PAGES; n++)
 		ghu_unlock(&stacks[n].lock);
 }

@@ -29,14 +29,19 @@
 /* A call takes at most so many bytes. */
 #define CALL_MAX	7
 
-extern const char own_start[] __asm__("__start_ghu_on_stack") __attribute__((visibility("hidden")));
-extern const char own_stop[] __asm__("__stop_ghu_on_stack") __attribute__((visibility("hidden")));
+#pragma GCC visibility push(hidden)
+extern const char own_start[] __asm__("__start_ghu_on_stack");
+extern const char own_stop[] __asm__("__stop_ghu_on_stack");
+extern const char rare_start[] __asm__("__start_ghu_on_stack_rare");
+extern const char rare_stop[] __asm__("__stop_ghu_on_stack_rare");
+#pragma GCC visibility pop
 
 static bool prepared;
 
 bool ghu_is_own(uintptr_t pc)
 {
-	return pc > (uintptr_t)own_start && pc <= (uintptr_t)own_stop;
+	return (pc > (uintptr_t)own_start && pc <= (uintptr_t)own_stop) ||
+	       (pc > (uintptr_t)rare_start && pc <= (uintptr_t)rare_stop);
 }
 
 /* ---- what can be read ---- */
@@ -173,7 +178,7 @@ void ghu_stack_prepare(void)
 	__atomic_store_n(&prepared, true, __ATOMIC_RELEASE);
 }
 
-ghu_on_stack unsigned int ghu_stack_walk(uintptr_t *pcs, unsigned int max, const uintptr_t *frame)
+ghu_on_stack_rare unsigned int ghu_stack_walk(uintptr_t *pcs, unsigned int max, const uintptr_t *frame)
 {
 	unsigned int n = 0;
 

@@ -10,10 +10,11 @@
 #define GHU_STACK_MAX	64u
 
 /*
- * Functions through which a stack leaves the library lie in a section of their own, by
- * which their return addresses are known.
+ * Functions through which a stack leaves the library lie in sections of their own, by
+ * which their return addresses are known; those that run only where an option is on, apart.
  */
-#define ghu_on_stack	__attribute__((section("ghu_on_stack")))
+#define ghu_on_stack		__attribute__((section("ghu_on_stack")))
+#define ghu_on_stack_rare	__attribute__((section("ghu_on_stack_rare")))
 
 #pragma GCC visibility push(hidden)
 

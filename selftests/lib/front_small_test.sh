@@ -1,0 +1,44 @@
+#!/bin/bash
+# SPDX-License-Identifier: MIT OR GPL-2.0
+#
+# What small programs take more of with the library than without it, when they exit: of
+# memory of their own, and of pages of the library's file, which all processes share.
+# File pages of libc are not compared: how many there are depends on where it lies.
+here=$(dirname "$(realpath "$0")")
+. "$here/../run_tap.sh"
+
+build=${BUILD:-$(realpath "$here/../..")/build}
+prog=$build/selftests/lib/front_small_prog
+lib=$build/libgoheap.so.1
+
+# How much memory $1... takes, in KiB: its own, and the library's file pages.
+measure()
+{
+	"$prog" libgoheap "$@" 2>&1 >"$tmp/out" </dev/null | sed 's/^/# /'
+	tail -n 1 "$tmp/out"
+}
+
+# At most $1 KiB more of its own, and $2 KiB of the library's, in $3...
+small()
+{
+	local own=$1 file=$2 with without
+	shift 2
+
+	read -r -a without < <(LIBRARY='' measure "$@")
+	read -r -a with < <(LIBRARY=$lib measure "$@")
+	[ "${#with[@]}" = 2 ] && [ "${#without[@]}" = 2 ] || { note "no numbers"; return 1; }
+	note "$*: own ${without[0]} -> ${with[0]} KiB, pages of the library ${with[1]} KiB"
+	[ "${without[1]}" = 0 ] && [ "${with[1]}" -gt 0 ] || return 1
+	[ $((with[0] - without[0])) -le "$own" ] && [ "${with[1]}" -le "$file" ]
+}
+
+[ "$(getconf PAGESIZE)" = 4096 ] || skip_all 'the numbers are those of pages of 4 KiB'
+[ "$(uname -m)" = x86_64 ] || skip_all 'the numbers are those of x86-64'
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+plan 4
+check 'a program that allocates nothing' small 28 72 true
+check 'a shell' small 88 72 sh -c 'x=1'
+check 'a shell that forks' small 104 72 sh -c 'x=$(echo 1)'
+check 'an interpreter' small 124 72 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
+finish
