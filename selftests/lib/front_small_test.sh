@@ -39,6 +39,6 @@ trap 'rm -rf "$tmp"' EXIT
 plan 4
 check 'a program that allocates nothing' small 28 72 true
 check 'a shell' small 88 72 sh -c 'x=1'
-check 'a shell that forks' small 104 72 sh -c 'x=$(echo 1)'
+check 'a shell that forks' small 96 72 sh -c 'x=$(echo 1)'
 check 'an interpreter' small 124 72 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
 finish
