@@ -3,13 +3,15 @@
 #
 # What small programs take more of with the library than without it, when they exit: of
 # memory of their own, and of pages of the library's file, which all processes share.
-# File pages of libc are not compared: how many there are depends on where it lies.
+# File pages of libc are not compared: how many there are depends on where it lies.  The
+# backend is the one that there is: what reads options is not what each program runs.
 here=$(dirname "$(realpath "$0")")
 . "$here/../run_tap.sh"
 
 build=${BUILD:-$(realpath "$here/../..")/build}
 prog=$build/selftests/lib/front_small_prog
 lib=$build/libgoheap.so.1
+unset GOHEAPDEBUG
 
 # How much memory $1... takes, in KiB: its own, and the library's file pages.
 measure()
