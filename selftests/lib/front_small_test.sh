@@ -13,11 +13,14 @@ prog=$build/selftests/lib/front_small_prog
 lib=$build/libgoheap.so.1
 unset GOHEAPDEBUG
 
-# How much memory $1... takes, in KiB: its own, and the library's file pages.
+# How much memory $1... takes, in KiB: its own, and the library's file pages.  The least of
+# some runs: that of the stack, and what lies beside what, is random.
 measure()
 {
-	"$prog" libgoheap "$@" 2>&1 >"$tmp/out" </dev/null | sed 's/^/# /'
-	tail -n 1 "$tmp/out"
+	for _ in 1 2 3 4 5; do
+		"$prog" libgoheap "$@" 2>&1 >"$tmp/out" </dev/null | sed 's/^/# /' >&2
+		tail -n 1 "$tmp/out"
+	done | sort -n | head -n 1
 }
 
 # At most $1 KiB more of its own, and $2 KiB of the library's, in $3...
@@ -39,8 +42,8 @@ small()
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 plan 4
-check 'a program that allocates nothing' small 28 72 true
-check 'a shell' small 88 72 sh -c 'x=1'
-check 'a shell that forks' small 96 72 sh -c 'x=$(echo 1)'
-check 'an interpreter' small 124 72 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
+check 'a program that allocates nothing' small 20 72 true
+check 'a shell' small 84 72 sh -c 'x=1'
+check 'a shell that forks' small 92 72 sh -c 'x=$(echo 1)'
+check 'an interpreter' small 116 72 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
 finish
