@@ -81,11 +81,12 @@ void gh_mheap_bind_locked(struct gh_mheap *h, u64 arena_start, u64 arena_bytes)
 	h->spans.first_leaf = arena_page(h) >> GH_LEAF_SHIFT;
 }
 
+/* Tables first: at the end of the library's memory lies so what is touched bit by bit. */
 int gh_mheap_refill(struct gh_mheap *h)
 {
-	int err = gh_records_refill(h);
+	int err = gh_spans_refill(h);
 
-	return err ? err : gh_spans_refill(h);
+	return err ? err : gh_records_refill(h);
 }
 
 /*
