@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0
 /*
  * The page map; see pagemap.h.  The lock is held only while a leaf is made, once
- * for each GiB of addresses that ever held a span.
+ * for every 2 GiB of addresses that ever held a span.
  */
 #include <errno.h>
 #include <sys/mman.h>
@@ -16,7 +16,7 @@ static size_t nr_leaves;
 #define LEAF_BYTES	(GHU_LEAF_PAGES * sizeof(ghu_pagemap_t))
 
 /* Leaves that are reserved in a row, with the first one; as many as the longest arena needs. */
-#define FLAT_LEAVES	((size_t)512)
+#define FLAT_LEAVES	((size_t)256)
 
 struct ghu_pagemap_flat ghu_pagemap_flat;
 

@@ -2,9 +2,9 @@
 /*
  * From an address to the span that it lies in: a table of two levels over 48 bits
  * of address, whose entries are heap pages.  The root is in .bss and only the
- * page of it that covers an arena is ever touched; a leaf covers 1 GiB, is
- * reserved when the first span there is made, never goes away, and takes memory
- * only where there are spans.
+ * page of it that covers an arena is ever touched: it is so short that no huge page
+ * fits in.  A leaf covers 2 GiB, is reserved when the first span there is made, never
+ * goes away, and takes memory only where there are spans.
  *
  * Every page of a span of small objects is in the table.  Of a span that holds one
  * large object only the first page is, so that a block of many gigabytes costs one
@@ -13,9 +13,10 @@
  * An entry is the address of the span's record, and below that what free() must know to
  * find the object: so it need not look at the record, which is another cache line.
  *
- * Readers take no lock, and need no ordering of their own: whoever has a pointer has been told
- * all that came before it.  An entry is written before any pointer into the span is handed out, and cleared when no object of it is left, so whoever may look a
- * pointer up finds the entry that belongs to it.
+ * Readers take no lock, and need no ordering of their own: whoever has a pointer has been
+ * told all that came before it.  An entry is written before any pointer into the span is
+ * handed out, and cleared when no object of it is left, so whoever may look a pointer up
+ * finds the entry that belongs to it.
  */
 #ifndef GHU_PAGEMAP_H
 #define GHU_PAGEMAP_H
@@ -30,7 +31,7 @@
 struct ghu_mspan;
 
 #define GHU_ADDR_BITS		48u
-#define GHU_LEAF_BITS		17u
+#define GHU_LEAF_BITS		18u
 #define GHU_LEAF_PAGES		((size_t)1 << GHU_LEAF_BITS)
 #define GHU_LEAF_SHIFT		(GHU_PAGE_SHIFT + GHU_LEAF_BITS)
 #define GHU_ROOT_ENTRIES	((size_t)1 << (GHU_ADDR_BITS - GHU_LEAF_SHIFT))

@@ -154,10 +154,21 @@ sleep_all()
 	return $rc
 }
 
+# Of the library's variables a few pages are touched; a huge page would be resident whole.
+no_huge_variables()
+{
+	local bytes
+
+	bytes=$(($(readelf -lW "$lib" | awk '$1 == "LOAD" && $7 ~ /W/ { print $6 }')))
+	note "variables: $((bytes >> 10)) KiB"
+	[ "$bytes" -lt $((2 << 20)) ]
+}
+
 in_vm=false
 [ -z "${VM_OUT:-}" ] || in_vm=true
 
-plan 8
+plan 9
+check 'no huge page in the variables' no_huge_variables
 if ! $in_vm && [[ $(</proc/sys/kernel/core_pattern) == *[\|/]* ]]; then
 	for name in 'core dump' 'core dump is small' 'core dump opens in gdb'; do
 		skip "$name" 'cores go elsewhere on this machine'
