@@ -55,7 +55,7 @@
 #define MANY_THREADS	8u
 #define MAKE_ROOM	3u	/* so many at most */
 /* For as many times that it needed one of those again it may own a page more. */
-#define MISSES_PER_PAGE	4u
+#define MISSES_PER_PAGE	8u
 /* A window is sparse in which this part of the objects is free, or less. */
 #define SPARSE		4u
 /* Pages taken from mcentral before the sweeper hears of them. */
