@@ -213,15 +213,26 @@ static void draw_edges(const struct drawing *d)
 	}
 }
 
+/* Where a row begins, exactly: rows are powers of two long, and few. */
+static void row_label(char *label, size_t size, uint64_t at)
+{
+	double v = (double)at;
+	const char *unit = "BKMGT";
+
+	for (; v >= 1024 && unit[1]; unit++)
+		v /= 1024;
+	snprintf(label, size, "+%.6g%c", v, *unit);
+}
+
 static void draw_rows(const struct drawing *d)
 {
 	const struct map_grid *g = &d->grid;
-	char label[CLI_SIZE_MAX + 1] = "+";
+	char label[16];
 
 	for (unsigned int row = 0; row < g->rows; row++) {
 		double y = row_y(d, row);
 
-		cli_size(label + 1, (uint64_t)row * g->columns * g->step);
+		row_label(label, sizeof(label), (uint64_t)row * g->columns * g->step);
 		/* Low rows have no room for each to say where it is. */
 		if (d->row_height >= 11 || row % 2 == 0)
 			text(d, grey, 11, false, RIGHT, BORDER + MARGIN - 10,
