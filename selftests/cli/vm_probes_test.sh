@@ -54,19 +54,33 @@ begin()
 	[[ $line != bpftrace* ]] || tracers[$!]=$work/$2
 }
 
+# Whether a process is there still.
+runs()
+{
+	kill -0 "$1" 2>/dev/null
+}
+
 # bpftrace compiles first, which takes as long as it takes; then it traces until a signal.
+# One that does not begin, or does not end, must not keep the others from being looked at.
 end_tracers()
 {
-	local pid _
+	local pid
 
 	for pid in "${!tracers[@]}"; do
-		for _ in {1..600}; do
-			! grep -q '^Attaching' "${tracers[$pid]}" || break
+		while ((SECONDS < 150)) && runs "$pid" && ! grep -q '^Attaching' "${tracers[$pid]}"; do
 			sleep 0.2
 		done
 	done
 	sleep 5
-	kill -INT "${!tracers[@]}"
+	note "all trace after $SECONDS s"
+	kill -INT "${!tracers[@]}" 2>/dev/null
+	for pid in "${began[@]}"; do
+		while ((SECONDS < 220)) && runs "$pid"; do
+			sleep 0.2
+		done
+		! runs "$pid" || { note "killed: $(tr '\0' ' ' <"/proc/$pid/cmdline")"; kill -9 "$pid"; }
+	done
+	note "all ended after $SECONDS s"
 }
 
 # What $1 printed has a line like $2.
@@ -92,10 +106,10 @@ begin 'sum(args->bytes)' bytes
 begin 'hist(args->npages)' pages
 begin '@at[args->heap] = nsecs' wait
 begin 'args->sys_bytes' grow
+plan 7
 end_tracers
 wait "${began[@]}"
 
-plan 7
 check 'perf stat counts' has stat ' [1-9][0-9,]* +goheap:goheap_span_alloc'
 check 'perf record and script show events' has record \
 	'python3 +[0-9]+ .* goheap:goheap_scavenge: heap=[0-9]+ cause=demand bytes=[0-9]+'
