@@ -192,6 +192,7 @@ SUBMAKE	= $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shel
 demo: deps				## Redis under four allocators and memory pressure, in a VM
 	+@$(SUBMAKE) all selftests-demo
 	@KDIR='$(KDIR)' VM_CMD=selftests/demo/demo.sh selftests/vm/run
+	@selftests/demo/plot.sh $(B)/demo.svg && printf '\nAs a picture: %s\n' $(B)/demo.svg
 vm:					## run CMD='...' as root in a VM with the module loaded
 	@$(TOOLS) need vm
 	+@$(SUBMAKE) CMD= all >&2

@@ -19,11 +19,11 @@ set -eu
 
 build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
-tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev google-perftools musl-tools valgrind libncurses-dev tmux prometheus python3-jsonschema libcairo2-dev bpftrace linux-perf'
+tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev google-perftools musl-tools valgrind libncurses-dev tmux prometheus python3-jsonschema libcairo2-dev bpftrace linux-perf gnuplot-nox'
 packages='dkms lintian pahole systemd udev bsdextrautils cmake pkgconf graphviz crun mmdebstrap'
 debug='bc flex bison libelf-dev linux-source-6.1'
 reach='sparse lz4 mmdebstrap'
-bench='gnuplot-nox strace lua5.4 ghostscript z3'
+bench='strace lua5.4 ghostscript z3'
 deb='dpkg-dev debhelper dh-dkms liburing-dev libncurses-dev libcairo2-dev'
 peers='libjemalloc2 libmimalloc2.0 libtcmalloc-minimal4'
 

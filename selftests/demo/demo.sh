@@ -10,6 +10,8 @@
 # jemalloc to purge, and here each allocator is to do what it does by itself.
 # jemalloc and mimalloc return freed memory by the clock, when the program calls
 # them: what a process had no time for before it was stopped, it keeps.
+#
+# How much both have meanwhile is in $VM_OUT/demo; plot.sh draws it.
 set -u
 
 lib=$BUILD/libgoheap.so
@@ -21,10 +23,13 @@ keys=300000
 value_bytes=600
 limit_mb=400
 need_mb=300
+# Between two of the steps that the neighbour takes, so that there is something to see.
+pause_ms=50
 
 sock=/tmp/demo.sock
 work=/tmp/demo
-mkdir -p $work
+seen=$VM_OUT/demo
+mkdir -p $work "$seen"
 
 die()
 {
@@ -102,6 +107,31 @@ wake_up()
 	fi
 }
 
+# Until it is killed, every 50 ms: the time, and anonymous memory in KiB, of Redis and of what
+# else is in cgroup $1.  Without processes of its own, which an emulated CPU is slow to start.
+watch()
+{
+	local p pages shared mine others never
+	exec {never}<> <(:)
+
+	while :; do
+		mine=0 others=0
+		while read -r p; do
+			read -r _ pages shared _ <"/proc/$p/statm" || continue
+			pages=$((pages - shared))
+			if [ "$p" = "$redis" ]; then mine=$pages; else others=$((others + pages)); fi
+		done <"/sys/fs/cgroup/$1/cgroup.procs"
+		echo "$EPOCHREALTIME $((mine * 4)) $((others * 4))"
+		read -rt 0.05 -u "$never"
+	done 2>/dev/null
+}
+
+# $1: allocator, then what begins now.
+mark()
+{
+	echo "$EPOCHREALTIME ${*:2}" >>"$seen/$1.marks"
+}
+
 # The directory of the heap of process $1.
 heap_of()
 {
@@ -111,7 +141,7 @@ heap_of()
 # $1: name of the allocator, $2: its library.
 round()
 {
-	local cg=demo-$1 state=/sys/fs/cgroup/demo-$1 bound filled emptied after got kills fate
+	local cg=demo-$1 state=/sys/fs/cgroup/demo-$1 bound filled emptied after got kills fate watcher
 
 	bound=$(bound_to "$2")
 	[[ $bound = "$(basename "$2")"* ]] || die "malloc of redis-server is not in $2"
@@ -120,14 +150,28 @@ round()
 	start_redis "$cg" "$2"
 	fill
 	filled=$(rss_mb "$redis")
+	echo "limit $limit_mb" >"$seen/$1.marks"
+	watch "$cg" >"$seen/$1.samples" &
+	watcher=$!
+	disown $watcher
+	sleep 1
+	mark "$1" delete
 	empty
 	kill -STOP "$redis"
+	mark "$1" stop
+	sleep 1
+	mark "$1" neighbour
 	emptied=$(rss_mb "$redis")
 
-	{ (in_cgroup "$cg" "$neighbour" $need_mb) >$work/got; } 2>/dev/null
+	{ (in_cgroup "$cg" "$neighbour" $need_mb $pause_ms) >$work/got; } 2>/dev/null
 	got=$(tail -n 1 $work/got)
+	# If one was killed, so that it can be seen to be gone.
+	[ "${got:-0}" = $need_mb ] || sleep 1
+	mark "$1" end
+	kill $watcher
 	after=$(rss_mb "$redis" 2>/dev/null)
 	kills=$(awk '$1 == "oom_kill" { print $2 }' "$state/memory.events")
+	echo "kills $kills" >>"$seen/$1.marks"
 	fate=$(wake_up)
 	printf '%-9s %-22s %8s %8s %8s   %3s of %s %5s   %s\n' "$1" "$bound" \
 		"$filled" "$emptied" "${after:--}" "${got:-0}" $need_mb "$kills" "$fate"

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /*
- * A process that needs memory: neighbour MB
+ * A process that needs memory: neighbour MB [MS]
  *
  * Touches one MB after the other and says after each step of 10 how many it
  * has ("10\n", "20\n", ...), by write(2), so that the last line tells how far it
- * came even if the kernel killed it.  Ends when it has them all.
+ * came even if the kernel killed it; and waits for MS milliseconds, so that one can
+ * watch.  Ends when it has them all.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,10 +31,11 @@ static int take(unsigned long mb)
 int main(int argc, char **argv)
 {
 	unsigned long want = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
+	unsigned long pause_ms = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
 	unsigned long got, step;
 
 	if (!want) {
-		fprintf(stderr, "usage: neighbour MB\n");
+		fprintf(stderr, "usage: neighbour MB [MS]\n");
 		return 2;
 	}
 	for (got = 0; got < want; got += step) {
@@ -44,6 +46,7 @@ int main(int argc, char **argv)
 		}
 		if (dprintf(STDOUT_FILENO, "%lu\n", got + step) < 0)
 			return 1;
+		usleep(pause_ms * 1000);
 	}
 	return 0;
 }
