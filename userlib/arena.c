@@ -3,7 +3,8 @@
  * An arena is reserved with PROT_NONE, which costs nothing but addresses, and is
  * made readable and writable from its start on, up to 64 MiB ahead of use; less at
  * first, so that a small program takes little of what RLIMIT_DATA and strict
- * overcommit (overcommit_memory=2) leave it.  So it is never more than two
+ * overcommit (overcommit_memory=2) leave it, and so that its first page is not a huge
+ * one, which there is only where all of its addresses are open.  So it is never more than two
  * mappings, and a core dump has the used part only.
  *
  * Lengths: 512 GiB if the system grants it.  It does not under RLIMIT_AS, nor
@@ -36,10 +37,10 @@
 #define HINT_MAX	0x7f
 
 /* Arenas are opened in steps of as much as is open already, but between these. */
-#define OPEN_FIRST	((size_t)4 << 20)
+#define OPEN_FIRST	((size_t)256 << 10)
 #define OPEN_MOST	((size_t)64 << 20)
 /* What is opened when there is not enough for a whole step. */
-#define OPEN_MIN	((size_t)1 << 20)
+#define OPEN_MIN	OPEN_FIRST
 
 static const size_t arena_sizes[] = {
 	GHU_ARENA_MAX,
