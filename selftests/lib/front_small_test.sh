@@ -31,10 +31,12 @@ small()
 
 	read -r -a without < <(LIBRARY='' measure "$@")
 	read -r -a with < <(LIBRARY=$lib measure "$@")
-	[ "${#with[@]}" = 2 ] && [ "${#without[@]}" = 2 ] || { note "no numbers"; return 1; }
+	if [ "${#with[@]}" != 2 ] || [ "${#without[@]}" != 2 ]; then
+		note "no numbers"
+		return 1
+	fi
 	note "$*: own ${without[0]} -> ${with[0]} KiB, pages of the library ${with[1]} KiB"
-	[ "${without[1]}" = 0 ] && [ "${with[1]}" -gt 0 ] || return 1
-	[ $((with[0] - without[0])) -le "$own" ] && [ "${with[1]}" -le "$file" ]
+	[ "${without[1]}" = 0 ] && [ "${with[1]}" -gt 0 ] && [ $((with[0] - without[0])) -le "$own" ] && [ "${with[1]}" -le "$file" ]
 }
 
 [ "$(getconf PAGESIZE)" = 4096 ] || skip_all 'the numbers are those of pages of 4 KiB'
@@ -44,6 +46,7 @@ trap 'rm -rf "$tmp"' EXIT
 plan 4
 check 'a program that allocates nothing' small 20 72 true
 check 'a shell' small 84 72 sh -c 'x=1'
+# shellcheck disable=SC2016	# for the shell to expand
 check 'a shell that forks' small 92 72 sh -c 'x=$(echo 1)'
 check 'an interpreter' small 116 72 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
 finish
