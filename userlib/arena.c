@@ -3,9 +3,9 @@
  * An arena is reserved with PROT_NONE, which costs nothing but addresses, and is
  * made readable and writable from its start on, up to 64 MiB ahead of use; less at
  * first, so that a small program takes little of what RLIMIT_DATA and strict
- * overcommit (overcommit_memory=2) leave it, and so that its first page is not a huge
- * one, which there is only where all of its addresses are open.  So it is never more than two
- * mappings, and a core dump has the used part only.
+ * overcommit (overcommit_memory=2) leave it, and no huge pages: there is one only where
+ * all of its addresses are open when the first of them is used, which is so from 7 MiB
+ * on.  So it is never more than two mappings, and a core dump has the used part only.
  *
  * Lengths: 512 GiB if the system grants it.  It does not under RLIMIT_AS, nor
  * after mlockall() with RLIMIT_MEMLOCK; then shorter ones are tried, and the heap
@@ -36,7 +36,8 @@
 #endif
 #define HINT_MAX	0x7f
 
-/* Arenas are opened in steps of as much as is open already, but between these. */
+/* Arenas are opened in steps of a part of what is open already, but between these. */
+#define OPEN_PART	4u
 #define OPEN_FIRST	((size_t)256 << 10)
 #define OPEN_MOST	((size_t)64 << 20)
 /* What is opened when there is not enough for a whole step. */
@@ -173,10 +174,8 @@ static int open_to(struct ghu_arena *a, uintptr_t end)
 
 static size_t open_step(const struct ghu_arena *a)
 {
-	size_t bytes = a->opened - a->start;
+	size_t bytes = round_up((a->opened - a->start) / OPEN_PART + 1, OPEN_FIRST);
 
-	if (bytes < OPEN_FIRST)
-		return OPEN_FIRST;
 	return bytes < OPEN_MOST ? bytes : OPEN_MOST;
 }
 
