@@ -14,7 +14,6 @@
  */
 #include "init.h"
 #include "options.h"
-#include "pagemap.h"
 
 bool ghu_ready;
 
@@ -54,7 +53,6 @@ ghu_noinline void ghu_init_slow(void)
 	if (first) {
 		ghu_phys_page_size();
 		read_options_locked();
-		ghu_pagemap_init();
 		ghu_backend_init();
 		__atomic_store_n(&ghu_ready, true, __ATOMIC_RELEASE);
 	}

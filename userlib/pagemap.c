@@ -20,16 +20,6 @@ static size_t nr_leaves;
 
 struct ghu_pagemap_flat ghu_pagemap_flat;
 
-/* It is so long that it may hold a huge page. */
-void ghu_pagemap_init(void)
-{
-	uintptr_t page = ghu_phys_page_size();
-	uintptr_t start = ((uintptr_t)ghu_pagemap_root + page - 1) & ~(page - 1);
-	uintptr_t end = (uintptr_t)(ghu_pagemap_root + GHU_ROOT_ENTRIES) & ~(page - 1);
-
-	ghu_madvise(start, end - start, MADV_NOHUGEPAGE);
-}
-
 /*
  * Where addresses are scarce there is none.  A page more than is needed: what is mapped next
  * comes to lie below, and a thread's stack that ends where a huge page does gets one.

@@ -127,8 +127,6 @@ static inline struct ghu_mspan *ghu_pagemap_get(uintptr_t addr)
 	return ghu_entry_span(ghu_pagemap_entry(addr));
 }
 
-/* Before the first span, for which nothing else must be done. */
-void ghu_pagemap_init(void);
 /* Makes the leaves for [addr, addr + npages pages).  0 or -ENOMEM. */
 int ghu_pagemap_prepare(uintptr_t addr, size_t npages);
 /*
