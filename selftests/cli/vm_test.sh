@@ -91,7 +91,22 @@ releases()
 	after=$(field "$server" scav_demand_bytes)
 	note "$(<"$work/out") (RSS $rss -> $(rss_kib "$server") KiB)"
 	[ "$status" = 0 ] && prints "^heap [0-9]+ of process $server \(redis-server\): [0-9.]+M released\$" &&
-		[ $((after - before)) -gt 10000000 ] && [ $((rss - $(rss_kib "$server"))) -gt 10000 ]
+		[ $((after - before)) -gt 10000000 ] && [ $((rss - $(rss_kib "$server"))) -gt 10000 ] || return
+	# Nothing that is idle is left, though it goes in steps.
+	[ $(($(field "$server" heap_idle) - $(field "$server" heap_released))) -lt 1000000 ]
+}
+
+# 20 of 38 MB, which is two steps, and no more than what one may exceed.
+releases_some()
+{
+	local before after
+
+	redis debug populate 100000 key 300 >/dev/null && redis flushall >/dev/null || return
+	before=$(field "$server" scav_demand_bytes)
+	try "$goheap" scavenge --bytes 20M "$server"
+	after=$(field "$server" scav_demand_bytes)
+	note "$((after - before)) bytes released, of $((20 << 20))"
+	[ "$status" = 0 ] && [ $((after - before)) -ge $((20 << 20)) ] && [ $((after - before)) -le $((24 << 20)) ]
 }
 
 # What a limit leaves; both are refused where they do not fit each other.
@@ -186,10 +201,11 @@ watches()
 [ "$(id -u)" = 0 ] || skip_all 'must be root'
 [ -e $dir ] || skip_all 'the module is not loaded'
 mkdir -m 777 "$work/shared"
-plan 10
+plan 11
 check 'run: Redis on the device' runs_on_device
 check 'stat: what is idle' shows_idle
 check 'scavenge: what is idle goes' releases
+check 'scavenge --bytes: so much goes' releases_some
 check 'limit: soft and hard' limits
 check 'another user has what is theirs' others_have_theirs
 check 'scavenge: shared with a child' waits_for_child
