@@ -3,8 +3,7 @@
  * A large object is a span of the page heap of its own, mostly of class 0, with one state
  * byte.  A thread keeps the last few that it freed, if they are short, as they are, and
  * takes several at a time from among the empty spans (empty.c), where it puts several when
- * there are too many: the lock there is met by one in so many.  While allocations are
- * sampled nothing is kept by threads, as of small ones (recent.h).
+ * there are too many: the lock there is met by one in so many.
  *
  * Freeing exchanges the state byte, so that of two frees of the same object one
  * finds it FREE, however close they are; but for the short way, which looks and then
@@ -108,7 +107,7 @@ static bool keep(struct ghu_mspan *s)
 {
 	struct ghu_mcache *mc;
 
-	if (!ghu_large_may_keep() || !has_cache())
+	if (!has_cache())
 		return false;
 	mc = ghu_mcache;
 	if (ghu_unlikely(mc->keep_pages > KEEP_PAGES && !ghu_is_alone()))
@@ -214,7 +213,7 @@ void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 	struct ghu_mspan *s;
 	void *p = NULL;
 
-	if (align <= GHU_PAGE_SIZE && ghu_large_may_keep() && has_cache())
+	if (align <= GHU_PAGE_SIZE && has_cache())
 		p = ghu_large_find(0, npages);
 	*needzero = true;
 	if (p)

@@ -18,7 +18,7 @@
 
 /* align: a power of two.  *needzero: it may hold old data.  NULL: no memory. */
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero);
-/* One that this thread kept, or that is empty; it may hold old data.  Where ghu_large_may_keep().  NULL: none. */
+/* One that this thread kept, or that is empty; it may hold old data.  NULL: none. */
 void *ghu_large_find(size_t sizeclass, size_t npages);
 /* The same of a class that ghu_large_has_class(); *needzero as above. */
 void *ghu_large_alloc_class(size_t sizeclass, bool *needzero);
@@ -37,8 +37,8 @@ void ghu_large_flush(struct ghu_mcache *mc);
 /* kept_last when there is no place left. */
 #define GHU_KEPT_FULL	(GHU_MAX_KEPT * sizeof(struct ghu_large_kept))
 
-/* Not while allocations are sampled. */
-static inline bool ghu_large_may_keep(void)
+/* Else each large object is counted, and may be sampled. */
+static inline bool ghu_large_unsampled(void)
 {
 	return ghu_likely(!__atomic_load_n(&ghu_options.sampling, __ATOMIC_RELAXED));
 }
@@ -101,7 +101,7 @@ static inline const struct ghu_large_kept *ghu_large_pop(size_t sizeclass, size_
 	struct ghu_mcache *mc = ghu_mcache;
 	const struct ghu_large_kept *k = ghu_large_last(mc);
 
-	if (ghu_unlikely(k->key != ghu_large_key(sizeclass, npages) || !ghu_large_may_keep()))
+	if (ghu_unlikely(k->key != ghu_large_key(sizeclass, npages) || !ghu_large_unsampled()))
 		return NULL;
 	mc->kept_last -= sizeof(*k);
 	mc->keep_room += npages;

@@ -42,12 +42,13 @@
 
 /* ---- allocation ---- */
 
-/* The object of size bytes may be large, and then it may be sampled. */
+/* Others were counted with their windows. */
 static ghu_on_stack ghu_noinline void sample_large(void *p)
 {
-	size_t bytes = ghu_raw_bytes(ghu_pagemap_get((uintptr_t)p));
+	struct ghu_mspan *s = ghu_pagemap_get((uintptr_t)p);
+	size_t bytes = ghu_raw_bytes(s);
 
-	if (bytes > GHU_MAX_SMALL_SIZE && ghu_mcache_is_sampled(bytes))
+	if (ghu_mspan_where(s) == GHU_SPAN_IS_LARGE && ghu_mcache_is_sampled(bytes))
 		ghu_profile_alloc(p, bytes, NULL);
 }
 
@@ -85,10 +86,15 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_slow(size_t size, siz
 	return p;
 }
 
+/* Or the class has no span yet. */
 static ghu_on_stack __attribute__((noinline)) void *malloc_sampled(size_t size, size_t sizeclass)
 {
-	void *p = ghu_mcache_reopen_sampled(sizeclass);
+	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
+	void *p;
 
+	if (ghu_recent_turn_sampled(c, sizeclass))
+		return ghu_recent_pop(c);
+	p = ghu_mcache_reopen_sampled(sizeclass);
 	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
@@ -98,10 +104,12 @@ static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_reopen(size_t
 	size_t sizeclass = ghu_mcache_class_number(c);
 	void *p;
 
+	if (ghu_unlikely(!ghu_mcache_may_reopen(c)))
+		return malloc_sampled(size, sizeclass);
 	if (ghu_recent_turn_worth(c))
 		return ghu_recent_pop(c);
-	p = ghu_mcache_reopen(sizeclass);
-	return ghu_likely(p) ? p : malloc_sampled(size, sizeclass);
+	p = ghu_mcache_reopen_window(c, sizeclass);
+	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 
 static inline void *malloc_of_class(size_t size, struct ghu_mcache_class *c)
@@ -126,8 +134,8 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_class_large(size_t si
 	bool needzero;
 	void *p = NULL;
 
-	if (ghu_large_may_keep() && !ghu_checked_on())
-		p = ghu_large_alloc_class(sizeclass, &needzero);
+	if (!ghu_checked_on())
+		p = sampled(ghu_large_alloc_class(sizeclass, &needzero));
 	return p ? p : malloc_of_class(size, &ghu_mcache->classes[sizeclass]);
 }
 
@@ -135,7 +143,7 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_class_large(size_t si
 static ghu_on_stack __attribute__((noinline)) void *malloc_long_slow(size_t size, size_t sizeclass,
 								     size_t npages)
 {
-	void *p = ghu_large_may_keep() ? ghu_large_find(sizeclass, npages) : NULL;
+	void *p = ghu_large_unsampled() ? ghu_large_find(sizeclass, npages) : NULL;
 
 	if (ghu_likely(p))
 		return p;
@@ -185,11 +193,9 @@ ghu_export ghu_on_stack void *calloc(size_t n, size_t size)
 		p = alloc_large(bytes, &needzero);
 	} else {
 		size_t sizeclass = ghu_size_to_class(bytes);
-		struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
-		bool kept = !c->window.free && (ghu_recent_any(c->recent) || ghu_recent_turn_worth(c));
 
-		p = malloc_of_class(bytes, c);
-		needzero = kept || !ghu_mcache_last_zero(sizeclass);
+		p = malloc_of_class(bytes, &ghu_mcache->classes[sizeclass]);
+		needzero = !ghu_mcache_last_zero(sizeclass);
 	}
 	return p && needzero ? memset(p, 0, bytes) : p;
 }
@@ -346,8 +352,8 @@ static ghu_noinline bool free_sampled(struct ghu_mspan *s, uint32_t index)
 {
 	if (!ghu_profile_free(s->base + (uintptr_t)index * s->elemsize))
 		return false;
-	return ghu_mspan_class(s) ? ghu_mcentral_free_watched(s, index, GHU_OBJ_SAMPLED)
-				  : ghu_large_free(s, GHU_OBJ_SAMPLED);
+	return ghu_mspan_where(s) == GHU_SPAN_IS_LARGE ? ghu_large_free(s, GHU_OBJ_SAMPLED)
+		: ghu_mcentral_free_watched(s, index, GHU_OBJ_SAMPLED);
 }
 
 static bool free_object(struct ghu_mspan *s, uint32_t index)

@@ -99,7 +99,7 @@ enum ghu_sample {
 	GHU_SAMPLE_GUARDED = 2,	/* guarded.c is to allocate it */
 };
 
-/* No address is negative: so that ghu_mcache_reopen() looks for both with one test. */
+/* No address is negative: so that ghu_mcache_may_reopen() looks for both with one test. */
 #define GHU_NO_REOPEN	((uintptr_t)1 << (8 * sizeof(uintptr_t) - 1))
 
 #pragma GCC visibility push(hidden)
@@ -111,10 +111,15 @@ bool ghu_mcache_is_own(const struct ghu_mcache *mc);
 /* Gives the calling thread, which has none, a cache.  False: it can have none. */
 bool ghu_mcache_attach(void);
 /*
- * When ghu_mcache_reopen() found nothing: an object from another window.  NULL: no memory.
+ * When ghu_mcache_reopen_window() found nothing: an object from another window.  NULL: no memory.
  * size: what was asked for; 0: it is not to be guarded.  frame: as ghu_stack_walk() takes it.
  */
 void *ghu_mcache_refill(size_t sizeclass, size_t size, const uintptr_t *frame);
+/*
+ * A sample is due among so many objects that were freed: those before it are to be allocated
+ * now, and the next one is the sample.  False: it is the first one.
+ */
+bool ghu_mcache_turn_cut(struct ghu_mcache_class *c, size_t sizeclass, size_t nr);
 /* Whether a large object that was just allocated is to be sampled. */
 bool ghu_mcache_is_sampled(size_t bytes);
 /* The rate of sampling has changed: the calling thread heeds it at once. */
@@ -180,16 +185,6 @@ ghu_mcache_reopen_window(struct ghu_mcache_class *c, size_t sizeclass)
 	return w->free ? ghu_window_take(w) : NULL;
 }
 
-/* Where nothing is sampled.  NULL: nothing there. */
-static inline void *ghu_mcache_reopen(size_t sizeclass)
-{
-	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
-
-	if (ghu_unlikely((intptr_t)c->span <= 0))
-		return NULL;
-	return ghu_mcache_reopen_window(c, sizeclass);
-}
-
 /* What a window may hand out, or more. */
 static inline uint64_t ghu_window_bytes(size_t sizeclass)
 {
@@ -246,24 +241,44 @@ static inline void *ghu_recent_pop(struct ghu_mcache_class *c)
 	return (void *)o->addr;
 }
 
+/* The window is empty, and what comes from it next was used, unless it is another one. */
 static inline void ghu_recent_turn(struct ghu_mcache_class *c)
 {
 	struct ghu_recent_object *empty = c->recent;
 
 	c->recent = c->freed;
 	c->freed = empty;
+	c->window.zero = false;
 }
 
-/*
- * There is nothing to allocate: what was freed is, from now on, if it is enough to be worth
- * it.  As recent is empty, both stacks begin as far behind a multiple of their size.
- */
+/* Objects that were freed, in a stack, where there are stacks and nothing is left to allocate. */
+static inline size_t ghu_recent_nr_freed(const struct ghu_mcache_class *c)
+{
+	/* As recent is empty, both stacks begin as far behind a multiple of their size. */
+	return ((uintptr_t)c->freed - (uintptr_t)c->recent) % GHU_RECENT_BYTES / sizeof(*c->freed);
+}
+
+/* There is nothing to allocate: what was freed is, from now on, if it is enough to be worth it. */
 static inline bool ghu_recent_turn_worth(struct ghu_mcache_class *c)
 {
-	uintptr_t bytes = (uintptr_t)c->freed - (uintptr_t)c->recent;
-
-	if (bytes % GHU_RECENT_BYTES < GHU_RECENT_WORTH * sizeof(*c->freed))
+	if (ghu_recent_nr_freed(c) < GHU_RECENT_WORTH)
 		return false;
+	ghu_recent_turn(c);
+	return true;
+}
+
+/* The same where allocations are sampled: the objects are counted.  False also if a sample is due. */
+static inline bool ghu_recent_turn_sampled(struct ghu_mcache_class *c, size_t sizeclass)
+{
+	struct ghu_mcache *mc = ghu_mcache;
+	size_t nr = ghu_recent_nr_freed(c), bytes = nr * ghu_classes[sizeclass].size;
+
+	if (nr < GHU_RECENT_WORTH || c->window.due)
+		return false;
+	if (ghu_unlikely(mc->next_sample <= bytes || mc->next_guarded <= nr))
+		return ghu_mcache_turn_cut(c, sizeclass, nr);
+	mc->next_sample -= bytes;
+	mc->next_guarded -= nr;
 	ghu_recent_turn(c);
 	return true;
 }
@@ -291,15 +306,25 @@ static inline bool ghu_mcache_free(ghu_pagemap_t e, uintptr_t addr)
 	return true;
 }
 
+/* Whether the class has a span, and allocations are not sampled. */
+static inline bool ghu_mcache_may_reopen(const struct ghu_mcache_class *c)
+{
+	return (intptr_t)c->span > 0;
+}
+
 /* When the window is empty.  NULL: no memory. */
 static inline void *ghu_mcache_next(size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
-	void *p;
+	void *p = NULL;
 
-	if (ghu_recent_any(c->recent) || ghu_recent_turn_worth(c))
+	if (ghu_recent_any(c->recent))
 		return ghu_recent_pop(c);
-	p = ghu_mcache_reopen(sizeclass);
+	if (ghu_likely(ghu_mcache_may_reopen(c))) {
+		if (ghu_recent_turn_worth(c))
+			return ghu_recent_pop(c);
+		p = ghu_mcache_reopen_window(c, sizeclass);
+	}
 	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass, 0, NULL);
 }
 

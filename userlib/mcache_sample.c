@@ -6,8 +6,9 @@
  * It costs nothing where a window hands out objects: a window is counted when it is opened.
  * If the next sample is due among its objects, it ends before that one, and the next
  * allocation of the class is the sample.  Windows are not opened once more without
- * coming here, and threads keep nothing of what they free.  That a window may be left
- * with objects that were counted does no harm (sample.c).
+ * being counted, nor are objects that the thread freed allocated.  That a window may be
+ * left with objects that were counted does no harm (sample.c), as long as nothing is
+ * left out because a sample is due there.
  */
 #include "mcache_refill.h"
 #include "options.h"
@@ -104,8 +105,19 @@ static void count_window(struct ghu_mcache *mc, size_t sizeclass)
 	}
 }
 
+bool ghu_mcache_turn_cut(struct ghu_mcache_class *c, size_t sizeclass, size_t nr)
+{
+	uint8_t due = 0;
+
+	while (nr-- && !(due = count_object(ghu_mcache, ghu_classes[sizeclass].size)))
+		*c->recent++ = *--c->freed;
+	c->window.due = due;
+	c->window.zero = false;
+	return ghu_recent_any(c->recent);
+}
+
 /*
- * As ghu_mcache_reopen().  If a sample was due in the window, it was not looked at before;
+ * As ghu_mcache_reopen_window().  If a sample was due in the window, it was not looked at before;
  * so where it has no objects, its bytes are counted nevertheless.
  */
 static void *reopen(struct ghu_mcache *mc, size_t sizeclass)

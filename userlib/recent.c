@@ -80,7 +80,7 @@ void ghu_recent_begin(struct ghu_mcache *mc, size_t sizeclass)
 	struct ghu_mcache_class *c = &mc->classes[sizeclass];
 
 	if (ghu_likely(c->freed) || sizeclass == GHU_ZERO_CLASS || !c->span ||
-	    ghu_mcache_is_sampling(mc) || limit_of(sizeclass) < GHU_RECENT_WORTH)
+	    limit_of(sizeclass) < GHU_RECENT_WORTH)
 		return;
 	if (!mc->stacks) {
 		mc->stacks = make_stacks();

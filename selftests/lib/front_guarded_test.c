@@ -470,15 +470,17 @@ static void *fill(void *arg)
 	return arg;
 }
 
-/* What threads kept for themselves would be guarded by nobody, as they take that first. */
-static int test_nothing_kept(void)
+/* What a thread kept for itself it takes first, but for one that is due to be guarded. */
+static int test_kept(void)
 {
 	static char *others[NR];
+	struct ghu_mcache_class *c;
 	pthread_t t;
 
+	/* Else nothing were left to guard one with. */
+	set_sample(1000000);
 	T(!pthread_create(&t, NULL, fill, others));
 	pthread_join(t, NULL);
-	set_sample(1000000);
 	for (int i = 0; i < NR; i++)
 		vmalloc(SIZE);
 	ghu_recent_begin(ghu_mcache, ghu_size_to_class(SIZE));
@@ -488,9 +490,15 @@ static int test_nothing_kept(void)
 		T_EQ(ghu_mspan_where(ghu_pagemap_get((uintptr_t)p)), GHU_SPAN_IS_SHARED);
 		vfree(p);
 	}
-	vfree(vmalloc(100000));
-	T_EQ(ghu_recent_count(&ghu_mcache->classes[ghu_size_to_class(SIZE)]), 0);
-	T_EQ(ghu_large_nr_kept(ghu_mcache), 0);
+	c = &ghu_mcache->classes[ghu_size_to_class(SIZE)];
+	T_EQ(ghu_recent_count(c), OTHERS);
+	while (c->window.free)
+		vmalloc(SIZE);
+	ghu_mcache->next_guarded = 4;
+	for (int i = 0; i < 4; i++)
+		T_EQ(!is_guarded(vmalloc(SIZE)), i < 3);
+	/* And the object is kept that would have been the fourth. */
+	T_EQ(ghu_recent_count(c), OTHERS - 3 + 1);
 	return T_PASS;
 }
 
@@ -538,7 +546,7 @@ static const struct t_case cases[] = {
 	{ "reuse is late", test_reuse_is_late },
 	{ "slots are bounded", test_bounded },
 	{ "one in a hundred", test_one_in_many },
-	{ "threads keep nothing that they free", test_nothing_kept },
+	{ "what threads keep is counted", test_kept },
 	{ "threads", test_threads },
 	{ "fork", test_fork },
 };

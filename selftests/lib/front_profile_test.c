@@ -458,24 +458,54 @@ static unsigned int nr_kept(void)
 	return nr;
 }
 
-static int keeps(bool something)
+static int keeps(unsigned int small, unsigned int large)
 {
-	T_EQ(nr_kept(), something ? OTHERS : 0);
-	T_EQ(ghu_large_nr_kept(ghu_mcache), something ? 1 : 0);
+	T_EQ(nr_kept(), small);
+	T_EQ(ghu_large_nr_kept(ghu_mcache), large);
 	return T_PASS;
 }
 
-static int nothing_kept(void)
+/* One of those that were freed first. */
+static bool is_among_others(const void *p)
 {
+	for (unsigned int i = 0; i < OTHERS; i++)
+		if (objects[i * 16] == p)
+			return true;
+	return false;
+}
+
+/* What is kept is allocated only when it was counted. */
+static int kept_is_counted(void)
+{
+	size_t sizeclass = ghu_size_to_class(1000);
+	struct ghu_mcache_class *c;
+	struct ghu_mcache *mc;
+	uint64_t left;
+
 	T(!set_rate(SELDOM));
 	T_SUB(make_others());
 	ask_for_spans();
 	free_some(0);
-	T_SUB(keeps(false));
-	T(!set_rate(0));
-	ask_for_spans();
+	T_SUB(keeps(OTHERS, 1));
+	mc = ghu_mcache;
+	c = &mc->classes[sizeclass];
+	while (c->window.free)
+		vmalloc(1000);
+	left = mc->next_sample = SELDOM;
+	T(is_among_others(vmalloc(1000)));
+	T_EQ(left - mc->next_sample, OTHERS * ghu_classes[sizeclass].size);
+	T_SUB(keeps(OTHERS - 1, 1));
+	/* A sample is due: it is the fourth of them. */
+	while (ghu_recent_any(c->recent) || c->window.free)
+		vmalloc(1000);
 	free_some(OTHERS);
-	T_SUB(keeps(true));
+	mc->next_sample = 3 * ghu_classes[sizeclass].size + 1;
+	for (int i = 0; i < 4; i++)
+		T_EQ(is_sampled(vmalloc(1000)), i == 3);
+	T_SUB(keeps(OTHERS - 3, 1));
+	left = mc->next_sample = SELDOM;
+	vfree(vmalloc(100000));
+	T(left - mc->next_sample >= 100000);
 	return T_PASS;
 }
 
@@ -485,11 +515,9 @@ static int kept_goes_back(void)
 	T_SUB(make_others());
 	ask_for_spans();
 	free_some(0);
-	T_SUB(keeps(true));
+	T_SUB(keeps(OTHERS, 1));
 	T(!set_rate(SELDOM));
-	T_SUB(keeps(false));
-	free_some(OTHERS);
-	T_SUB(keeps(false));
+	T_SUB(keeps(0, 0));
 	return T_PASS;
 }
 
@@ -500,13 +528,11 @@ static int another(void)
 {
 	ask_for_spans();
 	free_some(0);
-	T_SUB(keeps(true));
+	T_SUB(keeps(OTHERS, 1));
 	pthread_barrier_wait(&barrier);
 	pthread_barrier_wait(&barrier);
 	ask_for_spans();
-	T_SUB(keeps(false));
-	free_some(OTHERS);
-	return keeps(false);
+	return keeps(0, 0);
 }
 
 static void *run_another(void *arg)
@@ -765,7 +791,7 @@ static const struct t_case cases[] = {
 	{ "some sampled: estimates at the default rate", estimates_default },
 	{ "some sampled: objects freed at once", estimates_lifo },
 	{ "some sampled: objects of a large heap replaced", estimates_replaced },
-	{ "threads keep nothing that they free", nothing_kept },
+	{ "what threads keep is counted", kept_is_counted },
 	{ "what was kept before goes back", kept_goes_back },
 	{ "what another thread kept goes back", kept_by_another },
 	{ "sampled objects that are the last of their span", sampled_goes_last },
