@@ -14,8 +14,8 @@
  * again, as soon as it turns out to be all that keeps a span.  So who frees everything
  * and sleeps does not leave spans behind.
  *
- * While allocations are sampled stacks hold nothing, since only windows count
- * (mcache_sample.c).
+ * Where allocations are sampled a stack is counted, like a window, when what is in it is
+ * about to be allocated (mcache_sample.c).
  */
 #ifndef GHU_RECENT_H
 #define GHU_RECENT_H
