@@ -17,7 +17,7 @@ unset GOHEAPDEBUG
 # some runs: that of the stack, and what lies beside what, is random.
 measure()
 {
-	for _ in 1 2 3 4 5; do
+	for _ in 1 2 3; do
 		"$prog" libgoheap "$@" 2>&1 >"$tmp/out" </dev/null | sed 's/^/# /' >&2
 		tail -n 1 "$tmp/out"
 	done | sort -n | head -n 1
