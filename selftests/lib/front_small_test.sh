@@ -44,9 +44,9 @@ small()
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 plan 4
-check 'a program that allocates nothing' small 20 72 true
-check 'a shell' small 84 72 sh -c 'x=1'
+check 'a program that allocates nothing' small 20 84 true
+check 'a shell' small 84 84 sh -c 'x=1'
 # shellcheck disable=SC2016	# for the shell to expand
-check 'a shell that forks' small 92 72 sh -c 'x=$(echo 1)'
-check 'an interpreter' small 116 72 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
+check 'a shell that forks' small 92 84 sh -c 'x=$(echo 1)'
+check 'an interpreter' small 116 84 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
 finish
