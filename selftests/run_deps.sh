@@ -19,7 +19,7 @@ set -eu
 
 build='gcc libc6-dev binutils'
 vm='qemu-system-x86 busybox-static cpio kmod iproute2 xz-utils zstd'
-tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev google-perftools musl-tools valgrind libncurses-dev tmux prometheus python3-jsonschema libcairo2-dev bpftrace linux-perf gnuplot-nox'
+tests='g++ linux-source-6.1 mandoc python3 sqlite3 git redis-server redis-tools gdb liburing-dev google-perftools musl-tools valgrind libncurses-dev tmux prometheus python3-jsonschema libcairo2-dev bpftrace linux-perf gnuplot-nox jq'
 packages='dkms lintian pahole systemd udev bsdextrautils cmake pkgconf graphviz crun mmdebstrap'
 debug='bc flex bison libelf-dev linux-source-6.1'
 reach='sparse lz4 mmdebstrap'

@@ -25,6 +25,12 @@ seen()
 	grep -qxF -- "$1" "$work/out" || { note "no line: $1"; false; }
 }
 
+# What README.md gives to `make vm`.
+in_readme()
+{
+	sed -n "s/^    make vm CMD='\(.*\)'\$/\1/p" "$top/README.md"
+}
+
 # One boot that looks at everything.
 look_around()
 {
@@ -41,11 +47,12 @@ look_around()
 	echo "lo $(cat /sys/class/net/lo/flags)"
 	touch "'"$top"'/changed" && echo writable
 	echo kept >$VM_OUT/vm_test; ls "'"$top"'/Makefile"
+	cd "'"$top"'"; '"$(in_readme)"'
 	sleep 1000 & sleep 1000 >/dev/null 2>&1 &
 	exit 7'
 }
 
-plan 21
+plan 22
 look_around
 status=$?
 check exit_status [ "$status" = 7 ]
@@ -59,6 +66,11 @@ if [ -e "$top/goheap.ko" ]; then
 	check module seen module
 else
 	skip module 'goheap.ko is not built'
+fi
+if [ -e "$top/goheap.ko" ] && [ -e "$BUILD/libgoheap.so" ]; then
+	check readme grep -q '^ *1 *[0-9]* bash ' "$work/out"
+else
+	skip readme 'goheap.ko or the library is not built'
 fi
 check filesystems grep -q '/sys/kernel/debug debugfs' "$work/out"
 check cgroup2 seen '/sys/fs/cgroup cgroup2fs'
