@@ -306,16 +306,23 @@ static void begin_windows(struct ghu_mspan *s)
 	__atomic_store_n(&s->large_key, 0, __ATOMIC_RELAXED);
 }
 
-/* The objects that it has at first. */
+/*
+ * The objects that it has at first: a page of them, but as many as are looked at when a window is
+ * opened once more (ghu_are_8_free()).
+ */
 static uint16_t first_objects(unsigned int sizeclass, bool needzero)
 {
 	const struct ghu_class *c = &ghu_classes[sizeclass];
+	unsigned int nr;
 
 	if (!sizeclass)
 		return 1;
 	if (needzero || c->nwindows > 1)
 		return c->nelems;
-	return (uint16_t)(c->size < GHU_MIN_PHYS_PAGE ? GHU_MIN_PHYS_PAGE / c->size : 1);
+	nr = GHU_MIN_PHYS_PAGE / c->size;
+	if (nr < 8)
+		nr = 8;
+	return nr < c->nelems ? (uint16_t)nr : c->nelems;
 }
 
 static void init_class(struct ghu_mspan *s, unsigned int sizeclass)

@@ -65,14 +65,17 @@ static int test_extend(void)
 	char *p[12];
 	struct ghu_mspan *s;
 
+	/* Who needs one at a time goes round in those that there are. */
 	for (unsigned int i = 0; i < 2 * all; i++) {
 		char *q = vmalloc(size);
 
-		T(!i || q == p[0]);
-		vfree(p[0] = q);
+		T(!i || q == p[0] + i % 8 * size);
+		if (!i)
+			p[0] = q;
+		vfree(q);
 	}
 	for (unsigned int i = 0; i < all; i++) {
-		unsigned int most = 1;
+		unsigned int most = 8;
 
 		while (most <= i)
 			most *= 2;
@@ -85,7 +88,7 @@ static int test_extend(void)
 	}
 	while (s->nelems == all)
 		s = span_of(vmalloc(size));
-	T_EQ(s->nelems, 1);
+	T_EQ(s->nelems, 8);
 	/* Who gives it up leaves all to others. */
 	goheap_flush();
 	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_SHARED);
