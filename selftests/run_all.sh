@@ -71,10 +71,10 @@ run_vm()
 	rm -f "$BUILD"/selftests/boot.*
 	"$here/run.sh" vm/vm_test install/deb_test
 	VM_TIMEOUT=1800 boot device dev programs@device stress fault &
-	VM_TIMEOUT=1800 boot library lib@device pressure/memcg_test pressure/nested_test \
+	VM_TIMEOUT=2400 boot library lib@device pressure/memcg_test pressure/nested_test \
 		install/module_test examples/stats_test examples/container_test examples/systemd_test \
 		cli/vm_test cli/vm_map_test cli/vm_trace_test cli/vm_probes_test cli/vm_doctor_test \
-		cli/vm_readme_test
+		cli/vm_readme_test demo/demo_test
 	VM_TIMEOUT=600 VM_MEM=1G VM_APPEND=cgroup_disable=memory \
 		boot small pressure/global_test
 	wait

@@ -157,8 +157,8 @@ traces()
 	return 1
 }
 
-# By what ran before this, by vm_test, and by tests of installing, examples and newcomers;
-# but the demo by hand.
+# By what ran before this, by vm_test, demo_test, and tests of installing, examples and
+# newcomers.
 elsewhere()
 {
 	cat <<-'END'
