@@ -128,7 +128,7 @@ static struct ghu_mspan *take_shared(size_t sizeclass, struct ghu_mcache *owner)
 	s = find_shared(mc);
 	if (s) {
 		unlink_span(mc, s);
-		s->owner = owner;
+		__atomic_store_n(&s->owner, owner, __ATOMIC_RELAXED);
 		set_where(s, GHU_SPAN_IS_OWNED);
 	}
 	/* Who comes next looks there. */
@@ -149,7 +149,7 @@ struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *o
 		return s;
 	s = ghu_mspan_create(sizeclass, c->npages, 0);
 	if (s) {
-		s->owner = owner;
+		__atomic_store_n(&s->owner, owner, __ATOMIC_RELAXED);
 		set_where(s, GHU_SPAN_IS_OWNED);
 	}
 	return s;

@@ -342,7 +342,7 @@ static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct 
 	s->npages = run->npages;
 	s->needzero = run->needzero;
 	s->sweepgen = ghu_sweepgen();
-	s->owner = NULL;
+	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELAXED);
 	s->guarded = false;
 	init_class(s, sizeclass);
 }

@@ -60,7 +60,7 @@ enum {
 struct ghu_mspan {
 	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
 	struct ghu_mspan *prev;	/* in the ring of its class */
-	struct ghu_mcache *owner;
+	struct ghu_mcache *owner;	/* read by others under ghu_mspan_lock, which its writer may not have */
 	size_t npages;
 
 	uintptr_t base;
