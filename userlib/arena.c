@@ -39,6 +39,8 @@
 /* Arenas are opened in steps of a part of what is open already, but between these. */
 #define OPEN_PART	4u
 #define OPEN_FIRST	((size_t)256 << 10)
+/* Longer steps are multiples of this, so that no huge page is lost where one ends. */
+#define OPEN_HUGE	((size_t)2 << 20)
 #define OPEN_MOST	((size_t)64 << 20)
 /* What is opened when there is not enough for a whole step. */
 #define OPEN_MIN	OPEN_FIRST
@@ -174,8 +176,9 @@ static int open_to(struct ghu_arena *a, uintptr_t end)
 
 static size_t open_step(const struct ghu_arena *a)
 {
-	size_t bytes = round_up((a->opened - a->start) / OPEN_PART + 1, OPEN_FIRST);
+	size_t bytes = (a->opened - a->start) / OPEN_PART + 1;
 
+	bytes = round_up(bytes, bytes < OPEN_HUGE ? OPEN_FIRST : OPEN_HUGE);
 	return bytes < OPEN_MOST ? bytes : OPEN_MOST;
 }
 

@@ -438,6 +438,24 @@ static int modest_arena(void)
 	return T_PASS;
 }
 
+/* Where it ends no huge page is lost, but at first. */
+static int opened_in_huge_pages(void)
+{
+	const struct ghu_arena *a;
+	struct ghu_run r;
+
+	ghu_init();
+	a = &heap_at(0)->arena;
+	for (int i = 0; i < 1000; i++) {
+		size_t opened;
+
+		T_EQ(ghu_span_alloc(8, 0, 0, 0, &r), 0);
+		opened = a->opened - a->start;
+		T(opened < 8 << 20 || !(opened % (2 << 20)));
+	}
+	return T_PASS;
+}
+
 /* Where a whole step cannot be opened, less is, to the last MiB. */
 static int last_memory(void)
 {
@@ -654,6 +672,7 @@ static const struct t_case cases[] = {
 	{ "idle memory is released before a heap gives up", releases_before_it_gives_up },
 	{ "further arenas under RLIMIT_AS", several_arenas },
 	{ "an arena leaves addresses to others", modest_arena },
+	{ "memory is opened in huge pages", opened_in_huge_pages },
 	{ "memory is opened to the last MiB", last_memory },
 	{ "a request longer than the arenas", long_request },
 	{ "no addresses at all is fatal", no_addresses },
