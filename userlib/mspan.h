@@ -101,7 +101,7 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
  */
 void ghu_mspan_destroy(struct ghu_mspan *s);
 /*
- * A span of memory that was never used has but a page of objects at first, and TAIL behind
+ * A span of memory that was never used has but a page of objects at first, or 8, and TAIL behind
  * them; its owner makes it twice as many when they are all in use.  So who needs one at a time,
  * but another one each time, does not go through all of the span's pages.  Who gives it
  * up makes them all.  False: it has all that its class has.
