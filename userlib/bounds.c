@@ -30,7 +30,7 @@ static const struct ghu_mspan *span_before(uintptr_t addr)
 {
 	const struct ghu_mspan *s = NULL;
 
-	while (ghu_pagemap_root[addr >> GHU_LEAF_SHIFT]) {
+	while (ghu_pagemap_leaf(addr >> GHU_LEAF_SHIFT)) {
 		s = ghu_pagemap_get(addr);
 		if (s && s != &ghu_mspan_gone)
 			return s;

@@ -76,7 +76,7 @@ static ghu_noinline int make_leaf(size_t i)
 	int ret = 0;
 
 	ghu_lock(&ghu_pagemap_lock);
-	if (!ghu_pagemap_root[i]) {
+	if (!ghu_pagemap_leaf(i)) {
 		root = new_leaf(i);
 		if (root) {
 			__atomic_store_n(&ghu_pagemap_root[i], root, __ATOMIC_RELAXED);
@@ -96,7 +96,7 @@ int ghu_pagemap_prepare(uintptr_t addr, size_t npages)
 	if (last >> GHU_ADDR_BITS)
 		return -ENOMEM;
 	for (size_t i = addr >> GHU_LEAF_SHIFT; i <= last >> GHU_LEAF_SHIFT; i++) {
-		if (__atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED))
+		if (ghu_pagemap_leaf(i))
 			continue;
 		if (make_leaf(i))
 			return -ENOMEM;
@@ -110,7 +110,7 @@ void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s, unsigne
 	size_t page = addr >> GHU_PAGE_SHIFT;
 
 	for (size_t i = 0; i < npages; i++, page++) {
-		uintptr_t root = ghu_pagemap_root[page >> GHU_LEAF_BITS];
+		uintptr_t root = ghu_pagemap_leaf(page >> GHU_LEAF_BITS);
 
 		__atomic_store_n(ghu_pagemap_at(root, page),
 				 e | i << GHU_ENTRY_PAGE_SHIFT, __ATOMIC_RELAXED);

@@ -52,6 +52,12 @@ _Static_assert(GHU_ENTRY_SPAN_SHIFT + GHU_ADDR_BITS == 8 * sizeof(ghu_pagemap_t)
 /* Of each leaf where it would begin if it had entries for all addresses; 0: there is none. */
 extern uintptr_t ghu_pagemap_root[GHU_ROOT_ENTRIES];
 
+/* Of leaf i.  Others may be making one. */
+static inline uintptr_t ghu_pagemap_leaf(size_t i)
+{
+	return __atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED);
+}
+
 static inline ghu_pagemap_t *ghu_pagemap_at(uintptr_t root, size_t page)
 {
 	return (ghu_pagemap_t *)(root + page * sizeof(ghu_pagemap_t));
@@ -94,7 +100,7 @@ static inline ghu_pagemap_t ghu_pagemap_entry(uintptr_t addr)
 
 	if (ghu_unlikely(i >= GHU_ROOT_ENTRIES))
 		return 0;
-	root = __atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED);
+	root = ghu_pagemap_leaf(i);
 	if (ghu_unlikely(!root))
 		return 0;
 	return ghu_pagemap_load(ghu_pagemap_at(root, page));

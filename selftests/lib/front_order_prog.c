@@ -420,6 +420,32 @@ static void stack(void)
 	pthread_join(t, NULL);
 }
 
+/* ---- the page map ---- */
+
+#define FAR	((uintptr_t)1 << 45)	/* no span ever was there */
+
+static void *enter_beside(void *arg)
+{
+	uintptr_t addr = FAR + GHU_PAGE_SIZE;
+
+	get(0);
+	if (ghu_pagemap_prepare(addr, 1))
+		die("no leaf");
+	ghu_pagemap_set(addr, 1, &ghu_mspan_gone, 0);
+	return arg;
+}
+
+/* Who finds a leaf that another one made writes to it. */
+static void leaf(void)
+{
+	pthread_t t = start(enter_beside);
+
+	if (ghu_pagemap_prepare(FAR, 1))
+		die("no leaf");
+	tell(0);
+	pthread_join(t, NULL);
+}
+
 /* The first two do their work only as the first one of a process. */
 static const struct {
 	const char *name;
@@ -440,6 +466,7 @@ static const struct {
 	{ "profile", profile },
 	{ "stack", stack },
 	{ "stacks", stacks },
+	{ "leaf", leaf },
 };
 
 int main(int argc, char **argv)
