@@ -192,10 +192,11 @@ static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, index))
 		dead = bury(mc, s);
 	ghu_unlock(&mc->lock);
-	if (dead) {
+	if (dead)
 		ghu_mspan_destroy(dead);
+	/* A thread that gives up what it kept may be about to change its cache already. */
+	if (dead && state != GHU_OBJ_KEPT_WATCH)
 		ghu_mcache_trim();
-	}
 	return old == state;
 }
 

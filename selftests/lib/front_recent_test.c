@@ -320,6 +320,52 @@ static int test_other_thread(void)
 	return T_PASS;
 }
 
+static void *free_them(void *arg)
+{
+	free_the_others();
+	return arg;
+}
+
+static void *have_cache(void *arg)
+{
+	vfree(vmalloc(SIZE));
+	set_turn(__atomic_add_fetch((int *)arg, 1, __ATOMIC_RELAXED));
+	wait_for(-1);
+	return arg;
+}
+
+/*
+ * When it gives them up and so learns it, it leaves its cache alone, though it owns more than it
+ * may: among threads it may own less.
+ */
+static int test_only_those(void)
+{
+	pthread_t t[2];
+	size_t owned;
+	int nr = 0;
+
+	T_SUB(begin());
+	for (unsigned int i = 0; i < KEPT; i++)
+		vfree(objects[PER * i]);
+	T(!pthread_create(&t[0], NULL, free_them, NULL) && !pthread_join(t[0], NULL));
+	for (int i = 0; i < 2000; i++)
+		T(vmalloc(512));
+	set_turn(0);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		T(!pthread_create(&t[i], NULL, have_cache, &nr));
+	wait_for(ARRAY_SIZE(t));
+	owned = ghu_mcache->owned_pages;
+	T(owned > 100);
+	T_EQ(*state_of(objects[0]), GHU_OBJ_KEPT_WATCH);
+	ghu_recent_drop(ghu_mcache, CLASS);
+	T(!span_of(objects[0]));
+	T_EQ(ghu_mcache->owned_pages, owned);
+	set_turn(-1);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		pthread_join(t[i], NULL);
+	return T_PASS;
+}
+
 /*
  * An object that its thread allocates again and frees, over and over: who looks whether the
  * span is empty, and sees it neither in use nor kept, must not take that for an answer.
@@ -535,6 +581,7 @@ static const struct t_case cases[] = {
 	{ "calloc clears them", test_calloc },
 	{ "flush and trim give them up", test_flush },
 	{ "the last of a span, kept by another thread", test_other_thread },
+	{ "the last of a span, given up by a thread that owns too much", test_only_those },
 	{ "an object that comes and goes", test_swings },
 	{ "large objects", test_large },
 	{ "large objects: the last ones", test_large_bounds },
