@@ -26,7 +26,8 @@ struct ghu_window {
 	/* The class's, and here because there is room. */
 	uint8_t due;		/* what the next object is; enum ghu_sample */
 	uint8_t seen;		/* what it looked like; see mcache.c */
-	bool given_up;		/* its last span was, to make room */
+	uint8_t given_up : 1;	/* its last span was, to make room */
+	uint8_t watches : 7;	/* kept since the stacks changed places last */
 };
 
 /*
@@ -249,6 +250,7 @@ static inline void ghu_recent_turn(struct ghu_mcache_class *c)
 	c->recent = c->freed;
 	c->freed = empty;
 	c->window.zero = false;
+	c->window.watches = 0;
 }
 
 /* Objects that were freed, in a stack, where there are stacks and nothing is left to allocate. */

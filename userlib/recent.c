@@ -117,6 +117,7 @@ void ghu_recent_drop(struct ghu_mcache *mc, size_t sizeclass)
 	while (ghu_recent_any(c->freed))
 		let_go(--c->freed);
 	c->recent = c->freed = NULL;
+	c->window.watches = 0;
 }
 
 /* False: enough of them wait already. */

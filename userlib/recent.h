@@ -52,6 +52,8 @@ struct ghu_recent_object {
  * open a window, which there is then until enough was freed.
  */
 #define GHU_RECENT_WORTH	8u
+/* Objects that may be kept with the watch of their span before the stacks change places. */
+#define GHU_RECENT_WATCHES	2u
 
 #pragma GCC visibility push(hidden)
 

@@ -152,14 +152,53 @@ static int test_few(void)
 	return T_PASS;
 }
 
-/* The watch is handed on, and the object kept like any other. */
+static char *watched_of(unsigned int span)
+{
+	return objects[PER * span + PER - 1];
+}
+
+/* A few are kept with their watch; then it is handed on, and the object kept like any other. */
 static int test_watched(void)
 {
+	unsigned int i;
+
 	T_SUB(begin());
-	T_EQ(*state_of(objects[PER - 1]), GHU_OBJ_WATCH);
+	for (i = 0; i < GHU_RECENT_WATCHES + GHU_RECENT_WORTH; i++) {
+		T_EQ(*state_of(watched_of(i)), GHU_OBJ_WATCH);
+		vfree(watched_of(i));
+	}
+	for (i = 0; i < GHU_RECENT_WATCHES; i++)
+		T_EQ(*state_of(watched_of(i)), GHU_OBJ_KEPT_WATCH);
+	T_EQ(*state_of(watched_of(i)), GHU_OBJ_KEPT);
+	T_EQ(*state_of(objects[PER * i]), GHU_OBJ_WATCH);
+	return T_PASS;
+}
+
+/* As many again when the stacks have changed places; and it has its watch when it is in use again. */
+static int test_watched_again(void)
+{
+	unsigned int all = GHU_RECENT_WATCHES + GHU_RECENT_WORTH;
+
+	T_SUB(test_watched());
+	empty_window();
+	T(vmalloc(SIZE) == watched_of(all - 1));
+	vfree(watched_of(all));
+	T_EQ(*state_of(watched_of(all)), GHU_OBJ_KEPT_WATCH);
+	while (ghu_recent_count(mine()) > 1)
+		vmalloc(SIZE);
+	T_EQ(*state_of(watched_of(0)), GHU_OBJ_WATCH);
+	return T_PASS;
+}
+
+/* Not if nothing else of the span is in use, though another thread has kept some of it. */
+static int test_watched_last(void)
+{
+	T_SUB(begin());
+	for (unsigned int i = 0; i < PER - 1; i++)
+		*state_of(objects[i]) = GHU_OBJ_KEPT;
 	vfree(objects[PER - 1]);
+	T_EQ(*state_of(objects[0]), GHU_OBJ_KEPT_WATCH);
 	T_EQ(*state_of(objects[PER - 1]), GHU_OBJ_KEPT);
-	T_EQ(*state_of(objects[0]), GHU_OBJ_WATCH);
 	return T_PASS;
 }
 
@@ -574,7 +613,9 @@ static const struct t_case cases[] = {
 	{ "none where all is freed", test_batches },
 	{ "once objects are replaced", test_begins },
 	{ "once spans are found that others let go", test_begins_shared },
-	{ "the object on watch", test_watched },
+	{ "objects on watch", test_watched },
+	{ "more of them, and in use again", test_watched_again },
+	{ "one on watch that is the last in use", test_watched_last },
 	{ "nothing else left in the span", test_span_returns },
 	{ "they count as free", test_is_free },
 	{ "a second free", test_double_free },
