@@ -46,8 +46,8 @@
  * part of what is in use, or in a small heap so much.  It stays when they sleep.
  */
 #define OWN_PAGES_MAX	128u
-#define OWN_PAGES_LESS	64u	/* where memory matters more: bgscavenge */
-#define OWN_PAGES_MIN	16u
+#define OWN_PAGES_LESS	32u	/* where memory matters more: bgscavenge */
+#define OWN_PAGES_MIN	24u
 #define OWN_PAGES_FEW	8u	/* of many */
 #define OWN_PART	64u
 #define OWN_PAGES_SMALL	64u
@@ -61,7 +61,7 @@
 /* Pages taken from mcentral before the sweeper hears of them. */
 #define TELL_PAGES	32u
 /* Classes that are looked at for one that has a span to spare. */
-#define LET_GO_LOOKS	8u
+#define LET_GO_LOOKS	16u
 
 /*
  * Of a thread that has none yet, and of one that had one.  Never written, because their windows
@@ -297,7 +297,7 @@ static bool is_unused(struct ghu_mcache_class *c)
 	return c->window.seen == seen;
 }
 
-/* A class gives up a span if it has two; among many threads also its last, if it is unused. */
+/* A class gives up a span if it has two; also its last, if it is unused. */
 static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
 {
 	const struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass);
@@ -308,7 +308,7 @@ static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
 		let_go_oldest(mc, sizeclass);
 		return true;
 	}
-	if (!are_many() || !is_unused(&mc->classes[sizeclass]))
+	if (!is_unused(&mc->classes[sizeclass]))
 		return false;
 	release_class(mc, sizeclass);
 	mc->classes[sizeclass].window.given_up = true;
@@ -351,8 +351,8 @@ void ghu_mcache_trim(void)
 
 /*
  * Tries the oldest span of the ring.  If it is full, it is let go once the thread owns
- * too much; but every fourth time it may stay if other classes can do with less, so
- * that in the end spans are where they are needed.
+ * too much; but not if other classes can do with less, so that spans are where they are
+ * needed.
  */
 static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
 {
@@ -361,7 +361,7 @@ static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
 
 	if (p)
 		return p;
-	if (owns_too_much(mc) && (++mc->turns % 4 || !others_let_go(mc, sizeclass)))
+	if (owns_too_much(mc) && !others_let_go(mc, sizeclass))
 		let_go_oldest(mc, sizeclass);
 	else
 		set_window(mc, sizeclass, s, s->window, 0);

@@ -81,7 +81,6 @@ struct ghu_mcache {
 	size_t owned_pages;
 	unsigned int missed;	/* times that a class was given up, and needed again */
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
-	unsigned int turns;	/* times that a full span met that there were too many */
 	unsigned int victim;	/* the class that was asked last to give up a span */
 	uint64_t pressure;	/* generation that was seen last */
 	bool dead;		/* of a thread that fork() left behind */

@@ -6,7 +6,9 @@
  * which an eighth is free, or else the first with a free object; if there is none the
  * heap grows by a span.  So the ring is swept once while the heap grows by a quarter of it
  * at most, objects are found in handfuls and not one at a time, and what is not found
- * at once is bounded, as by a collector that sweeps in step with allocation.
+ * at once is bounded, as by a collector that sweeps in step with allocation.  Only a span of
+ * which an eighth is free when it is let go is swept next: it would wait behind full ones, and
+ * the heap grow.
  *
  * Only that a span became empty must be known at once, or its pages could not go back
  * to the page heap when nobody allocates any more.  Therefore one live object of each
@@ -64,7 +66,7 @@ static void set_first(struct mcentral *mc, struct ghu_mspan *s)
 	__atomic_store_n(&mc->first, s, __ATOMIC_RELAXED);
 }
 
-/* To be swept after all others. */
+/* To be swept after all others, unless it becomes the first one. */
 static void insert_last(struct mcentral *mc, struct ghu_mspan *s)
 {
 	struct ghu_mspan *first = mc->first;
@@ -98,6 +100,11 @@ static struct ghu_mspan *bury(struct mcentral *mc, struct ghu_mspan *s)
 
 /* ---- spans to and from caches ---- */
 
+static bool is_worth(const struct ghu_mspan *s, unsigned int nfree)
+{
+	return nfree * WORTH >= s->nelems;
+}
+
 /* The first one worth it, else the first one with a free object, of those looked at. */
 static struct ghu_mspan *find_shared(struct mcentral *mc)
 {
@@ -106,7 +113,7 @@ static struct ghu_mspan *find_shared(struct mcentral *mc)
 	for (unsigned int i = 0; i < LOOKS && s; i++) {
 		unsigned int nfree = ghu_mspan_count_free(s);
 
-		if (nfree * WORTH >= s->nelems)
+		if (is_worth(s, nfree))
 			return s;
 		if (nfree && !found)
 			found = s;
@@ -166,6 +173,8 @@ struct ghu_mspan *ghu_mcentral_take_back(struct ghu_mspan *s)
 	insert_last(mc, s);
 	if (!ghu_mspan_watch(s, 0))
 		dead = bury(mc, s);
+	else if (is_worth(s, ghu_mspan_count_free(s)))
+		set_first(mc, s);
 	ghu_unlock(&mc->lock);
 	return dead;
 }

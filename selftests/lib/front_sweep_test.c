@@ -186,6 +186,32 @@ static int test_reuse(void)
 	return T_PASS;
 }
 
+/* Who let go of a span that has room finds it, however many full ones there are. */
+static int test_room_first(void)
+{
+	struct ghu_mspan *s;
+
+	T_SUB(make_shared());
+	s = span_of(vmalloc(SIZE));
+	goheap_flush();
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_SHARED);
+	T(span_of(vmalloc(SIZE)) == s);
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_OWNED);
+	return T_PASS;
+}
+
+/* A thread that may own no more gives up what it has of classes that it no longer uses. */
+static int test_unused_class(void)
+{
+	struct ghu_mspan *s = span_of(vmalloc(3000));
+
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_OWNED);
+	fill_spans(NULL);
+	T_EQ(ghu_mspan_where(s), GHU_SPAN_IS_SHARED);
+	T_EQ(ghu_mspan_where(span_of(vmalloc(SIZE))), GHU_SPAN_IS_OWNED);
+	return T_PASS;
+}
+
 /* All objects of a span were freed, and nobody heard of the last one. */
 static int test_missed_last(void)
 {
@@ -460,6 +486,8 @@ static const struct t_case cases[] = {
 	{ "the watch is handed on, and returns the span", test_watch },
 	{ "any order of frees returns every span", test_orders },
 	{ "free objects are used before the heap grows", test_reuse },
+	{ "of spans that were let go, one with room first", test_room_first },
+	{ "spans of classes that are no longer used", test_unused_class },
 	{ "a missed last free is found by a flush", test_missed_last },
 	{ "a missed last free is found by a growing heap", test_missed_growing },
 	{ "a lost watch is set again", test_lost_watch },
