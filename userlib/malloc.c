@@ -343,6 +343,16 @@ static size_t object_bytes(const struct ghu_mspan *s, const void *p)
 	return ghu_unlikely(ghu_checked) ? ghu_checked_size(s, p) : ghu_raw_bytes(s);
 }
 
+/* Bytes of the live object at addr, if it is a small one that is found at once; else 0. */
+static inline size_t small_bytes(uintptr_t addr)
+{
+	ghu_pagemap_t e;
+
+	if (ghu_unlikely(!ghu_pagemap_flat_entry(addr, &e)) || ghu_unlikely(!ghu_entry_live(e, addr)))
+		return 0;
+	return ghu_classes[ghu_entry_class(e)].size;
+}
+
 void ghu_bad_free(uintptr_t addr)
 {
 	ghu_bad_pointer(&of_free, addr);
@@ -425,9 +435,17 @@ ghu_export ghu_hot void free(void *p)
 		free_other(addr, e);
 }
 
-ghu_export size_t malloc_usable_size(void *p)
+static ghu_noinline size_t usable_slow(const void *p)
 {
 	return p ? object_bytes(must_find(p, &of_usable), p) : 0;
+}
+
+/* There are programs that ask for each object. */
+ghu_export size_t malloc_usable_size(void *p)
+{
+	size_t bytes = small_bytes((uintptr_t)p);
+
+	return ghu_likely(bytes) ? bytes : usable_slow(p);
 }
 
 /* ---- realloc ---- */
@@ -465,28 +483,38 @@ static bool resize_in_place(struct ghu_mspan *s, size_t size)
 	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && resize_large(s, size);
 }
 
-ghu_export ghu_on_stack void *realloc(void *p, size_t size)
+static ghu_on_stack ghu_noinline void *realloc_moved(void *p, size_t size, size_t have)
 {
-	struct ghu_mspan *s;
-	size_t have;
-	void *new;
+	void *new = malloc(size);
 
-	if (!p)
-		return malloc(size);
-	s = must_find(p, &of_realloc);
-	if (!size) {
-		free(p);
-		return NULL;
-	}
-	have = object_bytes(s, p);
-	if (resize_in_place(s, size))
-		return p;
-	new = malloc(size);
 	if (!new)
 		return NULL;
 	memcpy(new, p, have < size ? have : size);
 	free(p);
 	return new;
+}
+
+static ghu_on_stack ghu_noinline void *realloc_slow(void *p, size_t size)
+{
+	struct ghu_mspan *s = must_find(p, &of_realloc);
+
+	if (!size) {
+		free(p);
+		return NULL;
+	}
+	return resize_in_place(s, size) ? p : realloc_moved(p, size, object_bytes(s, p));
+}
+
+ghu_export ghu_on_stack void *realloc(void *p, size_t size)
+{
+	size_t have;
+
+	if (!p)
+		return malloc(size);
+	have = small_bytes((uintptr_t)p);
+	if (ghu_unlikely(!have) || ghu_unlikely(!size))
+		return realloc_slow(p, size);
+	return is_fitting(have, size) ? p : realloc_moved(p, size, have);
 }
 
 ghu_export void *reallocarray(void *p, size_t n, size_t size)

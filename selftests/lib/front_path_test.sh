@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: MIT OR GPL-2.0
 #
-# The fast paths, in the machine code: from the entry of malloc() and free() to the
+# The fast paths, in the machine code: from the entry of a function to the
 # first return no instruction is locked, none calls, and none jumps without a
 # condition; and there are as many as front_path.golden says.  Who changes that
 # number on purpose changes the file.  Another compiler counts otherwise, so that
