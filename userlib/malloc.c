@@ -181,6 +181,16 @@ ghu_export ghu_hot void *malloc(size_t size)
 	return malloc_of_class(size, ghu_mcache_of_small(size));
 }
 
+/*
+ * Who reads an object of memory that was never used, and then writes, has two page faults, one for
+ * the system's page of zeros; now it is one.  Where objects are small the page will be used.
+ */
+static inline void touch(void *p, size_t bytes)
+{
+	if (p && bytes)
+		*(volatile char *)p = 0;
+}
+
 ghu_export ghu_on_stack void *calloc(size_t n, size_t size)
 {
 	bool needzero;
@@ -196,6 +206,8 @@ ghu_export ghu_on_stack void *calloc(size_t n, size_t size)
 
 		p = malloc_of_class(bytes, &ghu_mcache->classes[sizeclass]);
 		needzero = !ghu_mcache_last_zero(sizeclass);
+		if (!needzero && bytes <= GHU_SMALL_SIZE_MAX)
+			touch(p, bytes);
 	}
 	return p && needzero ? memset(p, 0, bytes) : p;
 }

@@ -7,6 +7,7 @@
  */
 #include <goheap.h>
 #include <pthread.h>
+#include <sys/resource.h>
 #include "back_test.h"
 #include "front_calls.h"
 
@@ -171,6 +172,32 @@ static int test_distinct(void)
 		for (size_t i = 0; i < n; i++)
 			vfree(p[i]);
 	}
+	return T_PASS;
+}
+
+static long faults(void)
+{
+	struct rusage ru = { 0 };
+
+	getrusage(RUSAGE_SELF, &ru);
+	return ru.ru_minflt;
+}
+
+/* Small cleared objects of new memory, read and then written: each page is met once. */
+static int test_calloc_faults(void)
+{
+	const size_t size = 512, nr = ((size_t)4 << 20) / size, pages = nr * size / 4096;
+	long before = faults();
+
+	for (size_t i = 0; i < nr; i++) {
+		volatile char *p = vcalloc(1, size);
+
+		T(p && !p[0] && !p[size - 1]);
+		p[0] = 1;
+		p[size - 1] = 1;
+	}
+	printf("# %ld page faults for %zu pages\n", faults() - before, pages);
+	T(faults() - before < (long)(pages + pages / 4));
 	return T_PASS;
 }
 
@@ -459,6 +486,7 @@ static int test_fragments_return(void)
 static const struct t_case cases[] = {
 	{ "random run keeps all contents", test_random },
 	{ "objects of every class are distinct", test_distinct },
+	{ "page faults of cleared objects", test_calloc_faults },
 	{ "malloc(0): distinct objects, to be freed", test_zero_size },
 	{ "malloc(0): cannot be read or written", test_zero_size_traps },
 	{ "malloc(0): a million and a half, twice", test_zero_size_many },
