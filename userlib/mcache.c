@@ -188,12 +188,27 @@ static bool is_sparse(const struct ghu_mspan *s, uint64_t free)
 	return ghu_count_bits(free) * SPARSE <= nr && s->nelems > 1;
 }
 
+static bool are_many(void)
+{
+	return __atomic_load_n(&nr_caches, __ATOMIC_RELAXED) >= MANY_THREADS;
+}
+
+/*
+ * A thread that has stacks of one class should have them of all: the processor cannot foresee of
+ * which class the next object is that is freed, but that there is a stack.  Of many
+ * threads all stacks would be much memory.
+ */
+static bool wants_stacks(const struct ghu_mspan *s, uint64_t free)
+{
+	return (ghu_recent_used && !are_many()) || is_sparse(s, free);
+}
+
 static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
 			 unsigned int w, uint64_t free)
 {
 	ghu_mcache_count_opened(mc, sizeclass, free);
 	set_window(mc, sizeclass, s, w, free);
-	if (ghu_unlikely(is_sparse(s, free)) && mc == ghu_mcache)
+	if (mc == ghu_mcache && wants_stacks(s, free))
 		ghu_recent_begin(mc, sizeclass);
 	mc->classes[sizeclass].window.zero = w >= s->fresh && !s->needzero;
 	if (w >= s->fresh)
@@ -237,11 +252,6 @@ static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 	s->next = oldest->next;
 	mc->owned_pages -= oldest->npages;
 	ghu_mcentral_uncache_span(oldest);
-}
-
-static bool are_many(void)
-{
-	return __atomic_load_n(&nr_caches, __ATOMIC_RELAXED) >= MANY_THREADS;
 }
 
 /* What each thread may own. */
@@ -398,6 +408,8 @@ static void release_all(struct ghu_mcache *mc)
 	ghu_large_flush(mc);
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
 		release_class(mc, i);
+	if (mc == ghu_mcache)
+		ghu_recent_used = false;
 }
 
 /*

@@ -7,7 +7,8 @@
  * open.  Spans would have to be swept for what it freed, and each has little of it.  Here it
  * finds that at once.  A program that frees what it just allocated, or all of it, finds
  * that by opening windows, for less than stacks would take; so stacks hold nothing until
- * windows turn out to be sparse, or a span is got that others let go of.
+ * windows turn out to be sparse, or a span is got that others let go of; then those of all
+ * classes that the thread uses do (mcache.c).
  *
  * What is in a stack is KEPT: it keeps its span alive, like an object in use, and only
  * the thread may hand it out.  A stack is emptied, and no longer used until there is need

@@ -405,6 +405,30 @@ static int test_only_those(void)
 	return T_PASS;
 }
 
+/* Once a thread has stacks of a class, it has them of each that it uses; not among many. */
+static int test_all_classes(void)
+{
+	const struct ghu_mcache_class *c = ghu_mcache->classes;
+	pthread_t t[8];
+	int nr = 0;
+
+	vmalloc(100);
+	T_SUB(test_begins());
+	T(!c[ghu_size_to_class(100)].freed);
+	vmalloc(200);
+	T(c[ghu_size_to_class(200)].freed);
+	set_turn(0);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		T(!pthread_create(&t[i], NULL, have_cache, &nr));
+	wait_for(ARRAY_SIZE(t));
+	vmalloc(300);
+	T(!c[ghu_size_to_class(300)].freed);
+	set_turn(-1);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		pthread_join(t[i], NULL);
+	return T_PASS;
+}
+
 /*
  * An object that its thread allocates again and frees, over and over: who looks whether the
  * span is empty, and sees it neither in use nor kept, must not take that for an answer.
@@ -623,6 +647,7 @@ static const struct t_case cases[] = {
 	{ "flush and trim give them up", test_flush },
 	{ "the last of a span, kept by another thread", test_other_thread },
 	{ "the last of a span, given up by a thread that owns too much", test_only_those },
+	{ "of all classes that are used", test_all_classes },
 	{ "an object that comes and goes", test_swings },
 	{ "large objects", test_large },
 	{ "large objects: the last ones", test_large_bounds },
