@@ -368,7 +368,7 @@ static void *free_them(void *arg)
 static void *have_cache(void *arg)
 {
 	vfree(vmalloc(SIZE));
-	set_turn(__atomic_add_fetch((int *)arg, 1, __ATOMIC_RELAXED));
+	__atomic_fetch_add(&turn, 1, __ATOMIC_RELEASE);
 	wait_for(-1);
 	return arg;
 }
@@ -381,7 +381,6 @@ static int test_only_those(void)
 {
 	pthread_t t[2];
 	size_t owned;
-	int nr = 0;
 
 	T_SUB(begin());
 	for (unsigned int i = 0; i < KEPT; i++)
@@ -391,7 +390,7 @@ static int test_only_those(void)
 		T(vmalloc(512));
 	set_turn(0);
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
-		T(!pthread_create(&t[i], NULL, have_cache, &nr));
+		T(!pthread_create(&t[i], NULL, have_cache, NULL));
 	wait_for(ARRAY_SIZE(t));
 	owned = ghu_mcache->owned_pages;
 	T(owned > 100);
@@ -410,7 +409,6 @@ static int test_all_classes(void)
 {
 	const struct ghu_mcache_class *c = ghu_mcache->classes;
 	pthread_t t[8];
-	int nr = 0;
 
 	vmalloc(100);
 	T_SUB(test_begins());
@@ -419,7 +417,7 @@ static int test_all_classes(void)
 	T(c[ghu_size_to_class(200)].freed);
 	set_turn(0);
 	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
-		T(!pthread_create(&t[i], NULL, have_cache, &nr));
+		T(!pthread_create(&t[i], NULL, have_cache, NULL));
 	wait_for(ARRAY_SIZE(t));
 	vmalloc(300);
 	T(!c[ghu_size_to_class(300)].freed);
