@@ -60,8 +60,23 @@ runs()
 	kill -0 "$1" 2>/dev/null
 }
 
+# Waits $1 seconds at most for an end of all of them.
+have_ended()
+{
+	local pid end=$((SECONDS + $1))
+
+	for pid in "${began[@]}"; do
+		while runs "$pid"; do
+			((SECONDS < end)) || return
+			sleep 0.2
+		done
+	done
+}
+
 # bpftrace compiles first, which takes as long as it takes; then it traces until a signal.
-# One that does not begin, or does not end, must not keep the others from being looked at.
+# It heeds one only while it waits for events, so that it may have to be told again; but when it
+# has heeded one, and prints, the next one kills it.  One that does not begin, or does
+# not end, must not keep the others from being looked at.
 end_tracers()
 {
 	local pid
@@ -74,10 +89,10 @@ end_tracers()
 	sleep 5
 	note "all trace after $SECONDS s"
 	kill -INT "${!tracers[@]}" 2>/dev/null
+	until have_ended 15 || ((SECONDS > 220)); do
+		kill -INT "${!tracers[@]}" 2>/dev/null
+	done
 	for pid in "${began[@]}"; do
-		while ((SECONDS < 220)) && runs "$pid"; do
-			sleep 0.2
-		done
 		! runs "$pid" || { note "killed: $(tr '\0' ' ' <"/proc/$pid/cmdline")"; kill -9 "$pid"; }
 	done
 	note "all ended after $SECONDS s"
