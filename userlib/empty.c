@@ -61,7 +61,7 @@ static ghu_table struct list {
 	unsigned int least;	/* since the last look */
 } lists[NR_LISTS];
 
-static uint64_t filled[(NR_LISTS + 63) / 64];	/* bit i: list i holds something */
+static uint64_t filled[GHU_BIT_WORDS(NR_LISTS)];	/* bit i: list i holds something */
 static size_t kept_pages;
 static unsigned int next_list;		/* the one that gives back next */
 static unsigned int next_class = 1;	/* that gave one to another class last */
@@ -91,24 +91,14 @@ static void count(size_t *n, size_t npages)
 /* Read without the lock. */
 static inline void set_first(struct list *l, struct ghu_mspan *s)
 {
-	size_t i = (size_t)(l - lists);
-	uint64_t bit = (uint64_t)1 << i % 64;
-
-	filled[i / 64] = s ? filled[i / 64] | bit : filled[i / 64] & ~bit;
+	ghu_set_bit(filled, (size_t)(l - lists), s);
 	__atomic_store_n(&l->first, s, __ATOMIC_RELAXED);
 }
 
 /* The first list from i on, around, that holds something; something must be kept. */
 static unsigned int next_filled(unsigned int i)
 {
-	uint64_t m = filled[i / 64] >> i % 64;
-
-	if (m)
-		return i + (unsigned int)ghu_lowest_bit(m);
-	do
-		i = (i / 64 + 1) % (sizeof(filled) / sizeof(filled[0])) * 64;
-	while (!filled[i / 64]);
-	return i + (unsigned int)ghu_lowest_bit(filled[i / 64]);
+	return ghu_next_bit(filled, GHU_BIT_WORDS(NR_LISTS), i);
 }
 
 static inline void insert_first(struct list *l, struct ghu_mspan *s)

@@ -60,8 +60,8 @@
 #define SPARSE		4u
 /* Pages taken from mcentral before the sweeper hears of them. */
 #define TELL_PAGES	32u
-/* Classes that are looked at for one that has a span to spare. */
-#define LET_GO_LOOKS	16u
+/* Of the classes that have spans, the part that is asked at a time for one to spare. */
+#define LET_GO_PART	4u
 
 /*
  * Of a thread that has none yet, and of one that had one.  Never written, because their windows
@@ -274,11 +274,6 @@ static size_t may_own(const struct ghu_mcache *mc)
 	return own_pages_limit() + mc->missed / MISSES_PER_PAGE;
 }
 
-static bool owns_too_much(const struct ghu_mcache *mc)
-{
-	return mc->owned_pages >= may_own(mc);
-}
-
 static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mspan *first = ghu_mcache_ring(mc, sizeclass), *s = first, *next;
@@ -294,6 +289,7 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 		s = next == first ? NULL : next;
 	}
 }
+	ghu_set_bit(mc->have_spans, sizeclass, false);
 
 /* Whether nothing was allocated of the class since somebody asked last, as far as one can see. */
 static bool is_unused(struct ghu_mcache_class *c)
@@ -312,8 +308,6 @@ static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
 {
 	const struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass);
 
-	if (!s)
-		return false;
 	if (s->next != s) {
 		let_go_oldest(mc, sizeclass);
 		return true;
@@ -328,19 +322,24 @@ static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
 /* Another class gives up a span, a different one each time. */
 static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
 {
-	for (unsigned int i = 0; i < LET_GO_LOOKS; i++) {
-		size_t c = mc->victim = mc->victim % (GHU_NUM_CLASSES - 1) + 1;
+	const size_t nr_words = GHU_BIT_WORDS(GHU_NUM_CLASSES);
+	unsigned int nr = ghu_count_set(mc->have_spans, nr_words);
 
-		if (c != sizeclass && let_go_of(mc, c))
+	for (unsigned int i = 0; i < nr; i += LET_GO_PART) {
+		mc->victim = ghu_next_bit(mc->have_spans, nr_words,
+					  (mc->victim + 1) % GHU_NUM_CLASSES);
+		if (mc->victim != sizeclass && let_go_of(mc, mc->victim))
 			return true;
 	}
 	return false;
 }
 
-/* Whether others made room for one more span of the class. */
+/* Whether others made room for one more span of the class, if there was none. */
 static bool others_let_go(struct ghu_mcache *mc, size_t sizeclass)
 {
-	while (owns_too_much(mc))
+	size_t limit = may_own(mc);
+
+	while (mc->owned_pages >= limit)
 		if (!let_go_of_another(mc, sizeclass))
 			return false;
 	return true;
@@ -371,7 +370,7 @@ static void *next_in_ring(struct ghu_mcache *mc, size_t sizeclass)
 
 	if (p)
 		return p;
-	if (owns_too_much(mc) && !others_let_go(mc, sizeclass))
+	if (!others_let_go(mc, sizeclass))
 		let_go_oldest(mc, sizeclass);
 	else
 		set_window(mc, sizeclass, s, s->window, 0);
@@ -403,6 +402,8 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 	return sweep_owned(mc, sizeclass, s);
 }
 
+	else
+		ghu_set_bit(mc->have_spans, sizeclass, true);
 static void release_all(struct ghu_mcache *mc)
 {
 	ghu_large_flush(mc);
@@ -423,10 +424,12 @@ static ghu_noinline void make_room(struct ghu_mcache *mc, size_t sizeclass)
 	if (c->window.given_up)
 		mc->missed++;
 	c->window.given_up = false;
-	for (unsigned int i = 0; i < MAKE_ROOM && owns_too_much(mc); i++)
+	limit = may_own(mc);
+	for (unsigned int i = 0; i < MAKE_ROOM && mc->owned_pages >= limit; i++)
 		let_go_of_another(mc, sizeclass);
 }
 
+	size_t limit;
 /* ---- what fork() left behind ---- */
 
 /* Spans of dead caches go to mcentral; the empty ones are returned, linked. */

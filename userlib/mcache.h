@@ -79,6 +79,7 @@ struct ghu_mcache {
 	size_t keep_pages;	/* that it may keep in all */
 	unsigned int nr_long;	/* taken that were too long to be kept */
 	size_t owned_pages;
+	uint64_t have_spans[GHU_BIT_WORDS(GHU_NUM_CLASSES)];	/* which classes do */
 	unsigned int missed;	/* times that a class was given up, and needed again */
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int victim;	/* the class that was asked last to give up a span */

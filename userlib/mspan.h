@@ -27,6 +27,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "backend.h"
+#include "bits.h"
 #include "pagemap.h"
 #include "sizeclass.h"
 #include "sys.h"
@@ -293,32 +294,6 @@ static inline bool ghu_are_8_free(const uint8_t *states)
 		any |= __atomic_load_n(states + i, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_ACQUIRE);
 	return !any;
-#endif
-}
-
-/* Of what is not 0.  GCC extends the sign of its own, though there is none. */
-static inline uint64_t ghu_lowest_bit(uint64_t m)
-{
-#ifdef __x86_64__
-	uint64_t i = 0;
-
-	__asm__("rep bsf %1, %0" : "+r" (i) : "r" (m) : "cc");
-	return i;
-#else
-	return (uint64_t)__builtin_ctzll(m);
-#endif
-}
-
-/* Where the processor's own may not be used the compiler would call a function. */
-static inline uint64_t ghu_count_bits(uint64_t m)
-{
-#ifdef __POPCNT__
-	return (unsigned int)__builtin_popcountll(m);
-#else
-	m -= m >> 1 & 0x5555555555555555u;
-	m = (m & 0x3333333333333333u) + (m >> 2 & 0x3333333333333333u);
-	m = (m + (m >> 4)) & 0x0f0f0f0f0f0f0f0fu;
-	return m * 0x0101010101010101u >> 56;
 #endif
 }
 
