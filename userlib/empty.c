@@ -43,8 +43,7 @@
 #define NR_OTHER	16u
 #define NR_LISTS	(FIRST_OTHER + NR_OTHER)
 #define LOOKS		8u
-/* And classes with other spans, for one that can become one of this class. */
-#define CLASS_LOOKS	8u
+#define CLASS_WORDS	GHU_BIT_WORDS(GHU_NUM_CLASSES)
 /* May be kept whatever is asked for: so many pages, and the part of those in use. */
 #define KEEP_PAGES	16u
 #define KEEP_PART	128u
@@ -64,7 +63,8 @@ static ghu_table struct list {
 static uint64_t filled[GHU_BIT_WORDS(NR_LISTS)];	/* bit i: list i holds something */
 static size_t kept_pages;
 static unsigned int next_list;		/* the one that gives back next */
-static unsigned int next_class = 1;	/* that gave one to another class last */
+static unsigned int next_class;		/* that gave one to another class last */
+static ghu_table uint64_t shapes[GHU_NUM_CLASSES][CLASS_WORDS];	/* classes of the same shape */
 static unsigned int ticks;
 static uint64_t looked_ns;
 
@@ -181,27 +181,36 @@ static inline void unlock(bool due)
 		ghu_empty_age();
 }
 
-/* Whether a span of one class can become one of the other where it is, with its record. */
+/* Whether an empty span of one class can become one of the other where it is, with its record. */
 static bool is_same_shape(unsigned int a, unsigned int b)
 {
 	return ghu_classes[a].npages == ghu_classes[b].npages &&
 	       ghu_classes[a].nwindows == ghu_classes[b].nwindows;
 }
 
+/* All classes of that shape, but that of objects of size 0, which lie elsewhere. */
+static const uint64_t *of_same_shape(unsigned int sizeclass)
+{
+	uint64_t *shape = shapes[sizeclass];
+
+	if (ghu_unlikely(!shape[sizeclass / 64]))
+		for (unsigned int i = 1; i < GHU_ZERO_CLASS; i++)
+			ghu_set_bit(shape, i, is_same_shape(i, sizeclass));
+	return shape;
+}
+
 /* Of the classes of that shape the one that gives next; NULL: none holds anything. */
 static struct list *find_same_shape(unsigned int sizeclass)
 {
-	unsigned int i = next_class + 1;
+	const uint64_t *shape = of_same_shape(sizeclass);
+	uint64_t have[CLASS_WORDS], any = 0;
 
-	for (unsigned int n = 0; n < CLASS_LOOKS; n++, i++) {
-		i = next_filled(i < GHU_NUM_CLASSES ? i : 1);
-		if (i >= GHU_NUM_CLASSES)
-			continue;
-		next_class = i;
-		if (is_same_shape(i, sizeclass))
-			return &lists[i];
-	}
-	return NULL;
+	for (size_t w = 0; w < CLASS_WORDS; w++)
+		any |= have[w] = filled[w] & shape[w];
+	if (!any)
+		return NULL;
+	next_class = ghu_next_bit(have, CLASS_WORDS, (next_class + 1) % GHU_NUM_CLASSES);
+	return &lists[next_class];
 }
 
 struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
@@ -209,11 +218,10 @@ struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
 	struct ghu_mspan *s = NULL;
 	struct list *l;
 
-	/* Objects of size 0 lie elsewhere. */
-	if (sizeclass == GHU_ZERO_CLASS || !too_many())
+	if (sizeclass == GHU_ZERO_CLASS || !__atomic_load_n(&kept_pages, __ATOMIC_RELAXED))
 		return NULL;
 	ghu_lock(&ghu_mspan_lock);
-	l = kept_pages ? find_same_shape(sizeclass) : NULL;
+	l = find_same_shape(sizeclass);
 	if (l) {
 		s = l->first->prev;
 		take_out(l, s);

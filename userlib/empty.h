@@ -14,7 +14,7 @@
 
 /* An empty span of that kind, DEAD, all its objects FREE; NULL: none is kept. */
 struct ghu_mspan *ghu_empty_get(unsigned int sizeclass, size_t npages);
-/* One of another class, from which one of this can be made; not if only few are kept. */
+/* One of another class, from which one of this can be made. */
 struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass);
 /* Up to nr of them.  How many. */
 unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,

@@ -11,6 +11,7 @@
 #include <unistd.h>
 #include "../../userlib/empty.h"
 #include "../../userlib/large.h"
+#include "../../userlib/mcache.h"
 #include "../../userlib/pagemap.h"
 #include "back_test.h"
 
@@ -313,6 +314,28 @@ static int test_other_class(void)
 	return T_PASS;
 }
 
+/* But not if that is longer, or has more objects than the record is for. */
+static int test_other_shape(void)
+{
+	static const size_t sizes[] = { 1000, 100, 16 };
+	size_t before;
+
+	if (!keeps())
+		return T_SKIP;
+	for (unsigned int k = 0; k < ARRAY_SIZE(sizes); k++) {
+		goheap_flush();
+		before = goheap_inuse_bytes();
+		alloc_small(208);
+		free_small();
+		T(ghu_empty_bytes() > NR_SMALL * 208 / 2);
+		alloc_small(sizes[k]);
+		T(are_filled(sizes[k]));
+		T(goheap_inuse_bytes() >= before + NR_SMALL * sizes[k]);
+		free_small();
+	}
+	return T_PASS;
+}
+
 static void write_to_nothing(void)
 {
 	/* More than a span has. */
@@ -331,6 +354,8 @@ static int test_size_0(void)
 	goheap_flush();
 	alloc_small(16);
 	free_small();
+	ghu_mcache_flush();
+	T(ghu_empty_bytes() > NR_SMALL * 16 / 2);
 	T_EQ(t_stderr(write_to_nothing, text, sizeof(text)), 256 + SIGSEGV);
 	return T_PASS;
 }
@@ -339,6 +364,7 @@ static const struct t_case cases[] = {
 	{ "spans are found again", test_reuse },
 	{ "the heap does not grow for them", test_no_growth },
 	{ "they become another class's", test_other_class },
+	{ "of the same shape", test_other_shape },
 	{ "they do not become that of objects of size 0", test_size_0 },
 	{ "a second free, and realloc, of what is kept", test_freed },
 	{ "an object grows over one", test_growing },
