@@ -244,14 +244,20 @@ static void *extend_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_ms
 	return open_window(mc, sizeclass, s, 0, low_bits(s->nelems) & ~low_bits(had));
 }
 
+/* The span left the ring. */
+static void let_span_go(struct ghu_mcache *mc, struct ghu_mspan *s)
+{
+	mc->owned_pages -= s->npages;
+	ghu_mcentral_uncache_span(s);
+}
+
 /* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
 static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mspan *s = ghu_mcache_ring(mc, sizeclass), *oldest = s->next;
 
 	s->next = oldest->next;
-	mc->owned_pages -= oldest->npages;
-	ghu_mcentral_uncache_span(oldest);
+	let_span_go(mc, oldest);
 }
 
 /* What each thread may own. */
@@ -281,15 +287,14 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 	ghu_recent_drop(mc, sizeclass);
 	ghu_mcache_count_closed(mc, sizeclass);
 	mc->classes[sizeclass].span = NULL;
+	ghu_set_bit(mc->have_spans, sizeclass, false);
 	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
 	while (s) {
 		next = s->next;
-		mc->owned_pages -= s->npages;
-		ghu_mcentral_uncache_span(s);
+		let_span_go(mc, s);
 		s = next == first ? NULL : next;
 	}
 }
-	ghu_set_bit(mc->have_spans, sizeclass, false);
 
 /* Whether nothing was allocated of the class since somebody asked last, as far as one can see. */
 static bool is_unused(struct ghu_mcache_class *c)
@@ -395,6 +400,8 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 	s->next = current ? current->next : s;
 	if (current)
 		current->next = s;
+	else
+		ghu_set_bit(mc->have_spans, sizeclass, true);
 	mc->owned_pages += s->npages;
 	count_taken(mc, s->npages);
 	if (ghu_unlikely(mc->classes[sizeclass].window.free))
@@ -402,8 +409,6 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 	return sweep_owned(mc, sizeclass, s);
 }
 
-	else
-		ghu_set_bit(mc->have_spans, sizeclass, true);
 static void release_all(struct ghu_mcache *mc)
 {
 	ghu_large_flush(mc);
@@ -420,6 +425,7 @@ static void release_all(struct ghu_mcache *mc)
 static ghu_noinline void make_room(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &mc->classes[sizeclass];
+	size_t limit;
 
 	if (c->window.given_up)
 		mc->missed++;
@@ -429,7 +435,6 @@ static ghu_noinline void make_room(struct ghu_mcache *mc, size_t sizeclass)
 		let_go_of_another(mc, sizeclass);
 }
 
-	size_t limit;
 /* ---- what fork() left behind ---- */
 
 /* Spans of dead caches go to mcentral; the empty ones are returned, linked. */
@@ -531,6 +536,8 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 	if (ghu_unlikely(are_many()))
 		make_room(mc, sizeclass);
 	s = ghu_mcentral_cache_span(sizeclass, mc);
+	if (!s)
+		s = ghu_mcentral_grow(sizeclass, mc);
 	if (s && s->fresh && mc == ghu_mcache)
 		ghu_recent_begin(mc, sizeclass);
 	return s ? insert_in_ring(mc, sizeclass, s) : NULL;

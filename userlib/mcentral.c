@@ -45,6 +45,7 @@
 struct mcentral {
 	struct ghu_lock lock;
 	struct ghu_mspan *first;	/* the ring, from where it is to be swept next */
+	unsigned int looks;		/* that the next one may take, less one */
 } __attribute__((aligned(64)));
 
 static ghu_table struct mcentral centrals[GHU_NUM_CLASSES];
@@ -54,11 +55,6 @@ static struct mcentral *central_of(const struct ghu_mspan *s)
 	return &centrals[ghu_mspan_class(s)];
 }
 
-static void set_where(struct ghu_mspan *s, uint8_t where)
-{
-	__atomic_store_n(&s->where, where, __ATOMIC_RELEASE);
-}
-
 /* ---- the ring; the class's lock must be held ---- */
 
 static void set_first(struct mcentral *mc, struct ghu_mspan *s)
@@ -66,21 +62,22 @@ static void set_first(struct mcentral *mc, struct ghu_mspan *s)
 	__atomic_store_n(&mc->first, s, __ATOMIC_RELAXED);
 }
 
-/* To be swept after all others, unless it becomes the first one. */
-static void insert_last(struct mcentral *mc, struct ghu_mspan *s)
+/* To be swept next, or after all others. */
+static void insert(struct mcentral *mc, struct ghu_mspan *s, bool is_next)
 {
 	struct ghu_mspan *first = mc->first;
 
-	if (!first) {
-		s->next = s->prev = s;
-		set_first(mc, s);
-	} else {
+	if (first) {
 		s->next = first;
 		s->prev = first->prev;
 		s->prev->next = s;
 		first->prev = s;
+	} else {
+		s->next = s->prev = s;
 	}
-	set_where(s, GHU_SPAN_IS_SHARED);
+	if (is_next || !first)
+		set_first(mc, s);
+	ghu_mspan_set_where(s, GHU_SPAN_IS_SHARED);
 }
 
 static void unlink_span(struct mcentral *mc, struct ghu_mspan *s)
@@ -91,10 +88,13 @@ static void unlink_span(struct mcentral *mc, struct ghu_mspan *s)
 	s->next->prev = s->prev;
 }
 
-static struct ghu_mspan *bury(struct mcentral *mc, struct ghu_mspan *s)
+/* If it is in the ring and empty, it is taken out and is DEAD; else NULL, and it is watched. */
+static struct ghu_mspan *bury_empty(struct mcentral *mc, struct ghu_mspan *s, unsigned int index)
 {
+	if (ghu_mspan_where(s) != GHU_SPAN_IS_SHARED || ghu_mspan_watch(s, index) < s->nelems)
+		return NULL;
 	unlink_span(mc, s);
-	set_where(s, GHU_SPAN_IS_DEAD);
+	ghu_mspan_set_where(s, GHU_SPAN_IS_DEAD);
 	return s;
 }
 
@@ -110,7 +110,7 @@ static struct ghu_mspan *find_shared(struct mcentral *mc)
 {
 	struct ghu_mspan *s = mc->first, *found = NULL;
 
-	for (unsigned int i = 0; i < LOOKS && s; i++) {
+	for (unsigned int i = 0; i <= mc->looks && s; i++) {
 		unsigned int nfree = ghu_mspan_count_free(s);
 
 		if (is_worth(s, nfree))
@@ -124,7 +124,16 @@ static struct ghu_mspan *find_shared(struct mcentral *mc)
 	return found;
 }
 
-static struct ghu_mspan *take_shared(size_t sizeclass, struct ghu_mcache *owner)
+/* Where nothing was found it is not worth to look at so many; there is a cache miss for each. */
+static void hope(struct mcentral *mc, bool found)
+{
+	if (found && mc->looks < LOOKS - 1)
+		mc->looks++;
+	else if (!found && mc->looks)
+		mc->looks--;
+}
+
+struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *owner)
 {
 	struct mcentral *mc = &centrals[sizeclass];
 	struct ghu_mspan *s;
@@ -133,10 +142,10 @@ static struct ghu_mspan *take_shared(size_t sizeclass, struct ghu_mcache *owner)
 		return NULL;
 	ghu_lock(&mc->lock);
 	s = find_shared(mc);
+	hope(mc, s);
 	if (s) {
 		unlink_span(mc, s);
-		__atomic_store_n(&s->owner, owner, __ATOMIC_RELAXED);
-		set_where(s, GHU_SPAN_IS_OWNED);
+		ghu_mspan_set_owner(s, owner);
 	}
 	/* Who comes next looks there. */
 	if (mc->first) {
@@ -147,36 +156,30 @@ static struct ghu_mspan *take_shared(size_t sizeclass, struct ghu_mcache *owner)
 	return s;
 }
 
-struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *owner)
+struct ghu_mspan *ghu_mcentral_grow(size_t sizeclass, struct ghu_mcache *owner)
 {
-	const struct ghu_class *c = &ghu_classes[sizeclass];
-	struct ghu_mspan *s = take_shared(sizeclass, owner);
+	struct ghu_mspan *s = ghu_mspan_create(sizeclass, ghu_classes[sizeclass].npages, 0);
 
 	if (s)
-		return s;
-	s = ghu_mspan_create(sizeclass, c->npages, 0);
-	if (s) {
-		__atomic_store_n(&s->owner, owner, __ATOMIC_RELAXED);
-		set_where(s, GHU_SPAN_IS_OWNED);
-	}
+		ghu_mspan_set_owner(s, owner);
 	return s;
 }
 
 struct ghu_mspan *ghu_mcentral_take_back(struct ghu_mspan *s)
 {
 	struct mcentral *mc = central_of(s);
-	struct ghu_mspan *dead = NULL;
+	unsigned int nfree;
 
 	while (ghu_mspan_extend(s))
 		;
 	ghu_lock(&mc->lock);
-	insert_last(mc, s);
-	if (!ghu_mspan_watch(s, 0))
-		dead = bury(mc, s);
-	else if (is_worth(s, ghu_mspan_count_free(s)))
-		set_first(mc, s);
+	nfree = ghu_mspan_watch(s, 0);
+	if (nfree == s->nelems)
+		ghu_mspan_set_where(s, GHU_SPAN_IS_DEAD);
+	else
+		insert(mc, s, is_worth(s, nfree));
 	ghu_unlock(&mc->lock);
-	return dead;
+	return nfree == s->nelems ? s : NULL;
 }
 
 void ghu_mcentral_uncache_span(struct ghu_mspan *s)
@@ -193,13 +196,12 @@ void ghu_mcentral_uncache_span(struct ghu_mspan *s)
 static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	struct mcentral *mc = central_of(s);
-	struct ghu_mspan *dead = NULL;
+	struct ghu_mspan *dead;
 	uint8_t old;
 
 	ghu_lock(&mc->lock);
 	old = ghu_exchange8(&ghu_states(s)[index], GHU_OBJ_FREE);
-	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, index))
-		dead = bury(mc, s);
+	dead = bury_empty(mc, s, index);
 	ghu_unlock(&mc->lock);
 	if (dead)
 		ghu_mspan_destroy(dead);
@@ -267,11 +269,10 @@ bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t 
 struct ghu_mspan *ghu_mcentral_sweep_span(struct ghu_mspan *s)
 {
 	struct mcentral *mc = central_of(s);
-	struct ghu_mspan *dead = NULL;
+	struct ghu_mspan *dead;
 
 	ghu_lock(&mc->lock);
-	if (ghu_mspan_where(s) == GHU_SPAN_IS_SHARED && !ghu_mspan_watch(s, 0))
-		dead = bury(mc, s);
+	dead = bury_empty(mc, s, 0);
 	ghu_unlock(&mc->lock);
 	return dead;
 }

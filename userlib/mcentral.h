@@ -13,10 +13,12 @@ struct ghu_mcache;
 #pragma GCC visibility push(hidden)
 
 /*
- * A span with free objects, OWNED by owner from now on: one that others let go of, if
- * that is quickly found, else a new one.  NULL: no memory.
+ * A span with free objects that others let go of, OWNED by owner from now on.  NULL: none is
+ * quickly found.
  */
 struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *owner);
+/* A new one.  NULL: no memory. */
+struct ghu_mspan *ghu_mcentral_grow(size_t sizeclass, struct ghu_mcache *owner);
 /* Takes an OWNED span from its owner; an empty one goes to the page heap. */
 void ghu_mcentral_uncache_span(struct ghu_mspan *s);
 /* free() of an object that is on WATCH, or HELD, as state says.  False: it is not, any more. */

@@ -497,19 +497,19 @@ unsigned int ghu_mspan_count_live(const struct ghu_mspan *s)
 	       count_state(s, GHU_OBJ_SAMPLED);
 }
 
-static bool has_state(const struct ghu_mspan *s, uint8_t state)
+static bool has_either(const struct ghu_mspan *s, uint8_t a, uint8_t b)
 {
 	for (unsigned int w = 0; w < windows_of(s); w++)
-		if (ghu_match64(ghu_states(s) + 64 * w, state))
+		if (ghu_match64(ghu_states(s) + 64 * w, a) | ghu_match64(ghu_states(s) + 64 * w, b))
 			return true;
 	return false;
 }
 
 static bool is_watched(const struct ghu_mspan *s)
 {
-	return has_state(s, GHU_OBJ_WATCH) || has_state(s, GHU_OBJ_KEPT_WATCH) ||
-	       (ghu_unlikely(ghu_profile_used()) && has_state(s, GHU_OBJ_SAMPLED)) ||
-	       (ghu_checked && has_state(s, GHU_OBJ_HELD));
+	return has_either(s, GHU_OBJ_WATCH, GHU_OBJ_KEPT_WATCH) ||
+	       (ghu_unlikely(ghu_profile_used() || ghu_checked) &&
+		has_either(s, GHU_OBJ_SAMPLED, GHU_OBJ_HELD));
 }
 
 /* The object of that state with the lowest or the highest index, or -1. */
@@ -550,12 +550,14 @@ bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state
  * What is FREE stays so, but an object may be kept when those in use are looked at, and in
  * use when those are that are kept; and a watch may be passed on in between.
  */
-bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
+unsigned int ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
 {
-	while (ghu_mspan_count_free(s) < s->nelems) {
-		if (is_watched(s) || ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) ||
-		    ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT))
-			return true;
-	}
-	return false;
+	unsigned int nfree;
+
+	do
+		nfree = ghu_mspan_count_free(s);
+	while (nfree < s->nelems && !is_watched(s) &&
+	       !ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) &&
+	       !ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT));
+	return nfree;
 }

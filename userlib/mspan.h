@@ -130,9 +130,10 @@ unsigned int ghu_mspan_count_free(const struct ghu_mspan *s);
 unsigned int ghu_mspan_count_live(const struct ghu_mspan *s);
 /*
  * Sees to it that freeing the last object will be noticed: one of the objects in
- * use, or KEPT, is on WATCH afterwards, if possible one far from index.  False: there is none.
+ * use, or KEPT, is on WATCH afterwards, if possible one far from index.  Returns how many
+ * objects were FREE; if all are, the span is empty.
  */
-bool ghu_mspan_watch(struct ghu_mspan *s, unsigned int index);
+unsigned int ghu_mspan_watch(struct ghu_mspan *s, unsigned int index);
 /* Puts another object on WATCH, far from index, if there is one in that state, LIVE or KEPT. */
 bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state);
 
@@ -172,6 +173,17 @@ static inline unsigned int ghu_mspan_class(const struct ghu_mspan *s)
 static inline uint8_t ghu_mspan_where(const struct ghu_mspan *s)
 {
 	return __atomic_load_n(&s->where, __ATOMIC_ACQUIRE);
+}
+
+static inline void ghu_mspan_set_where(struct ghu_mspan *s, uint8_t where)
+{
+	__atomic_store_n(&s->where, where, __ATOMIC_RELEASE);
+}
+
+static inline void ghu_mspan_set_owner(struct ghu_mspan *s, struct ghu_mcache *owner)
+{
+	__atomic_store_n(&s->owner, owner, __ATOMIC_RELAXED);
+	ghu_mspan_set_where(s, GHU_SPAN_IS_OWNED);
 }
 
 static inline bool ghu_mspan_is_kept(const struct ghu_mspan *s)

@@ -457,7 +457,7 @@ static int test_swings(void)
 	set_turn(0);
 	T(!pthread_create(&t, NULL, swing, NULL));
 	for (unsigned int i = 0; i < 3000000; i++)
-		empty += !ghu_mspan_watch(s, 0);
+		empty += ghu_mspan_watch(s, 0) == s->nelems;
 	set_turn(-1);
 	pthread_join(t, NULL);
 	T_EQ(empty, 0);

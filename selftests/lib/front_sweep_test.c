@@ -186,6 +186,56 @@ static int test_reuse(void)
 	return T_PASS;
 }
 
+/* Half of the objects, but not the one on WATCH. */
+static void make_room_in(const struct ghu_mspan *s)
+{
+	for (unsigned int i = 0; i < PER / 2; i++)
+		free_silently((char *)s->base + i * SIZE);
+}
+
+/* How many spans are new before that one is found; all that have room are full afterwards. */
+static unsigned int new_before(const struct ghu_mspan *s)
+{
+	unsigned int nr = 0;
+
+	while (span_of(vmalloc(SIZE)) != s)
+		nr++;
+	for (unsigned int i = 1; i < PER / 2; i++)
+		vmalloc(SIZE);
+	return nr / PER;
+}
+
+/* Who found nothing looks at one span less the next time, and else at one more, up to four. */
+static int test_looks(void)
+{
+	struct ghu_mspan *ring[24];
+
+	T_SUB(make_shared());
+	ring[0] = span_of(objects[0]);
+	for (unsigned int i = 1; i < ARRAY_SIZE(ring); i++)
+		ring[i] = ring[i - 1]->next;
+	for (unsigned int i = 0; i < 8 * PER; i++)
+		vmalloc(SIZE);
+	make_room_in(ring[0]);
+	new_before(ring[0]);
+	/* Two, and one. */
+	make_room_in(ring[3]);
+	T_EQ(new_before(ring[3]), 1);
+	for (unsigned int i = 4; i <= 6; i++) {
+		make_room_in(ring[i]);
+		T_EQ(new_before(ring[i]), 0);
+	}
+	/* Four, then four, and the next. */
+	make_room_in(ring[10]);
+	T_EQ(new_before(ring[10]), 0);
+	make_room_in(ring[15]);
+	T_EQ(new_before(ring[15]), 1);
+	/* Four, three, and the next. */
+	make_room_in(ring[23]);
+	T_EQ(new_before(ring[23]), 2);
+	return T_PASS;
+}
+
 /* Who let go of a span that has room finds it, however many full ones there are. */
 static int test_room_first(void)
 {
@@ -487,6 +537,7 @@ static const struct t_case cases[] = {
 	{ "any order of frees returns every span", test_orders },
 	{ "free objects are used before the heap grows", test_reuse },
 	{ "of spans that were let go, one with room first", test_room_first },
+	{ "full ones are not looked at in vain for long", test_looks },
 	{ "spans of classes that are no longer used", test_unused_class },
 	{ "a missed last free is found by a flush", test_missed_last },
 	{ "a missed last free is found by a growing heap", test_missed_growing },
