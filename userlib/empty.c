@@ -264,7 +264,7 @@ unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,
 	return n;
 }
 
-static inline bool may_keep(const struct ghu_mspan *s)
+bool ghu_empty_may_keep(const struct ghu_mspan *s)
 {
 	return ghu_likely(ghu_mspan_class(s) != GHU_ZERO_CLASS && s->npages <= MAX_PAGES &&
 			  !ghu_checked && !ghu_heaps_device());
@@ -282,7 +282,7 @@ bool ghu_empty_put(struct ghu_mspan *s)
 {
 	bool due;
 
-	if (!may_keep(s))
+	if (!ghu_empty_may_keep(s))
 		return false;
 	ghu_lock(&ghu_mspan_lock);
 	due = tick();
@@ -298,7 +298,7 @@ unsigned int ghu_empty_put_some(struct ghu_mspan **spans, unsigned int nr)
 
 	ghu_lock(&ghu_mspan_lock);
 	due = tick();
-	for (n = 0; n < nr && may_keep(spans[n]); n++)
+	for (n = 0; n < nr && ghu_empty_may_keep(spans[n]); n++)
 		put_locked(spans[n]);
 	unlock(due);
 	return n;

@@ -19,6 +19,8 @@ struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass);
 /* Up to nr of them.  How many. */
 unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,
 				struct ghu_mspan **spans, unsigned int nr);
+/* Whether such a span is one to be kept. */
+bool ghu_empty_may_keep(const struct ghu_mspan *s);
 /* Keeps such a span.  False: not this one. */
 bool ghu_empty_put(struct ghu_mspan *s);
 /* Several.  How many, the first ones; the next one is none to be kept. */

@@ -38,6 +38,7 @@
 #include "mcentral.h"
 #include "pagemap.h"
 #include "profile.h"
+#include "spare.h"
 #include "sweep.h"
 #include "zerosize.h"
 
@@ -188,7 +189,7 @@ static bool is_sparse(const struct ghu_mspan *s, uint64_t free)
 	return ghu_count_bits(free) * SPARSE <= nr && s->nelems > 1;
 }
 
-static bool are_many(void)
+bool ghu_mcache_are_many(void)
 {
 	return __atomic_load_n(&nr_caches, __ATOMIC_RELAXED) >= MANY_THREADS;
 }
@@ -200,7 +201,7 @@ static bool are_many(void)
  */
 static bool wants_stacks(const struct ghu_mspan *s, uint64_t free)
 {
-	return (ghu_recent_used && !are_many()) || is_sparse(s, free);
+	return (ghu_recent_used && !ghu_mcache_are_many()) || is_sparse(s, free);
 }
 
 static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
@@ -248,7 +249,8 @@ static void *extend_owned(struct ghu_mcache *mc, size_t sizeclass, struct ghu_ms
 static void let_span_go(struct ghu_mcache *mc, struct ghu_mspan *s)
 {
 	mc->owned_pages -= s->npages;
-	ghu_mcentral_uncache_span(s);
+	if (!ghu_spare_keep(mc, s))
+		ghu_mcentral_uncache_span(s);
 }
 
 /* Takes the oldest span, which is not the only one, out of the ring and lets go of it. */
@@ -270,7 +272,7 @@ static size_t own_pages_limit(void)
 		total = OWN_PAGES_SMALL;
 	if (nr <= 1 || total >= nr * OWN_PAGES_MAX)
 		return ghu_options.bgscavenge ? OWN_PAGES_LESS : OWN_PAGES_MAX;
-	least = are_many() ? OWN_PAGES_FEW : OWN_PAGES_MIN;
+	least = ghu_mcache_are_many() ? OWN_PAGES_FEW : OWN_PAGES_MIN;
 	return total <= nr * least ? least : total / nr;
 }
 
@@ -414,6 +416,7 @@ static void release_all(struct ghu_mcache *mc)
 	ghu_large_flush(mc);
 	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
 		release_class(mc, i);
+	ghu_spare_release(mc);
 	if (mc == ghu_mcache)
 		ghu_recent_used = false;
 }
@@ -533,9 +536,11 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 	if (ghu_unlikely(__atomic_load_n(&ghu_bgscavenge_lost, __ATOMIC_RELAXED)))
 		ghu_bgscavenge_again();
 	heed_pressure(mc);
-	if (ghu_unlikely(are_many()))
+	if (ghu_unlikely(ghu_mcache_are_many()))
 		make_room(mc, sizeclass);
 	s = ghu_mcentral_cache_span(sizeclass, mc);
+	if (!s)
+		s = ghu_spare_take(mc, (unsigned int)sizeclass);
 	if (!s)
 		s = ghu_mcentral_grow(sizeclass, mc);
 	if (s && s->fresh && mc == ghu_mcache)

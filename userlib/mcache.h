@@ -81,6 +81,8 @@ struct ghu_mcache {
 	size_t owned_pages;
 	uint64_t have_spans[GHU_BIT_WORDS(GHU_NUM_CLASSES)];	/* which classes do */
 	unsigned int missed;	/* times that a class was given up, and needed again */
+	struct ghu_mspan *spare;	/* empty ones for any class, linked; see spare.c */
+	unsigned int nr_spare;
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int victim;	/* the class that was asked last to give up a span */
 	uint64_t pressure;	/* generation that was seen last */
@@ -109,6 +111,8 @@ extern __thread struct ghu_mcache *ghu_mcache __attribute__((tls_model("initial-
 
 /* Not the one of threads that have none. */
 bool ghu_mcache_is_own(const struct ghu_mcache *mc);
+/* Whether there are so many that each should own little. */
+bool ghu_mcache_are_many(void);
 /* Gives the calling thread, which has none, a cache.  False: it can have none. */
 bool ghu_mcache_attach(void);
 /*

@@ -36,6 +36,7 @@
  */
 #include "mcache.h"
 #include "mcentral.h"
+#include "spare.h"
 
 /* Spans of the ring that are swept before the heap grows. */
 #define LOOKS	4u
@@ -203,7 +204,7 @@ static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 	old = ghu_exchange8(&ghu_states(s)[index], GHU_OBJ_FREE);
 	dead = bury_empty(mc, s, index);
 	ghu_unlock(&mc->lock);
-	if (dead)
+	if (dead && !ghu_spare_keep(ghu_mcache, dead))
 		ghu_mspan_destroy(dead);
 	/* A thread that gives up what it kept may be about to change its cache already. */
 	if (dead && state != GHU_OBJ_KEPT_WATCH)

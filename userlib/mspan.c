@@ -396,26 +396,29 @@ free_record:
 	return NULL;
 }
 
-/* It was made by create(); as new, but that its objects were used. */
+void ghu_mspan_renew(struct ghu_mspan *s, unsigned int sizeclass)
+{
+	s->needzero = true;
+	if (ghu_mspan_class(s) == sizeclass) {
+		begin_windows(s);
+	} else {
+		init_class(s, sizeclass);
+		ghu_pagemap_set(s->base, s->npages, s, sizeclass);
+	}
+}
+
+/* It was made by create(). */
 static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 {
 	struct ghu_mspan *s = ghu_empty_get(sizeclass, npages);
 
-	if (s) {
-		begin_windows(s);
-		if (sizeclass)
-			ghu_pagemap_set(s->base, 1, s, sizeclass);
-	} else if (sizeclass) {
+	if (!s && sizeclass)
 		s = ghu_empty_get_other(sizeclass);
-		if (!s)
-			return NULL;
-		s->needzero = true;
-		init_class(s, sizeclass);
-		ghu_pagemap_set(s->base, npages, s, sizeclass);
-	} else {
+	if (!s)
 		return NULL;
-	}
-	s->needzero = true;
+	ghu_mspan_renew(s, sizeclass);
+	if (sizeclass)
+		ghu_pagemap_set(s->base, 1, s, sizeclass);
 	return s;
 }
 

@@ -96,6 +96,8 @@ extern size_t ghu_pages_inuse;
  * The caller makes it OWNED, or LARGE with state LIVE.  NULL: no memory.
  */
 struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align);
+/* An empty span becomes one of that class, of the same shape, as if it had just been created. */
+void ghu_mspan_renew(struct ghu_mspan *s, unsigned int sizeclass);
 /*
  * Gives it back, or keeps it for the next one of its kind (empty.c).  The caller made it
  * DEAD, all its objects are FREE, and nobody else knows it.

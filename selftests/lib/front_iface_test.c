@@ -661,6 +661,20 @@ static void *churn(void *arg)
 	return NULL;
 }
 
+/* Frees all of one size before the next: its spans become another class's. */
+static void *go_through_sizes(void *arg)
+{
+	void *p[400];
+
+	for (size_t size = 120; !__atomic_load_n(&stop, __ATOMIC_RELAXED); size = size % 400 + 120) {
+		for (int i = 0; i < 400; i++)
+			p[i] = vmalloc(size);
+		for (int i = 0; i < 400; i++)
+			vfree(p[i]);
+	}
+	return arg;
+}
+
 static void *report(void *arg)
 {
 	static __thread char text[GOHEAP_JSON_MAX];
@@ -673,19 +687,21 @@ static void *report(void *arg)
 	return NULL;
 }
 
-#define THREADS	4
+static void *(*const others[])(void *) = { report, go_through_sizes, churn, churn };
+
+#define THREADS	ARRAY_SIZE(others)
 
 static int start(pthread_t *t)
 {
 	for (uintptr_t i = 0; i < THREADS; i++)
-		T(!pthread_create(&t[i], NULL, i ? churn : report, (void *)i));
+		T(!pthread_create(&t[i], NULL, others[i], (void *)i));
 	return T_PASS;
 }
 
 static void finish(pthread_t *t)
 {
 	__atomic_store_n(&stop, true, __ATOMIC_RELAXED);
-	for (int i = 0; i < THREADS; i++)
+	for (size_t i = 0; i < THREADS; i++)
 		pthread_join(t[i], NULL);
 }
 
