@@ -423,7 +423,8 @@ static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, ghu_pag
 {
 	struct ghu_mspan *s = ghu_entry_span(e);
 
-	if (ghu_unlikely(!s) || !ghu_large_free_short(s, addr))
+	if (ghu_unlikely(!s) || !(ghu_entry_class(e) ? ghu_mcache_free_watched(e, addr)
+						     : ghu_large_free_short(s, addr)))
 		free_other_slow(addr, s);
 }
 

@@ -312,6 +312,26 @@ static inline bool ghu_mcache_free(ghu_pagemap_t e, uintptr_t addr)
 	return true;
 }
 
+/*
+ * The same for an object on WATCH, which is kept with its watch: that costs less than to pass it
+ * on, and the object will soon be in use again.  Not if nothing beside it is in use, nor more
+ * than a few at a time; for if all else is freed meanwhile, the span stays.
+ */
+static inline bool ghu_mcache_free_watched(ghu_pagemap_t e, uintptr_t addr)
+{
+	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_entry_class(e)];
+	uint8_t *state = ghu_entry_state(e, addr);
+
+	if (!state || ghu_state(state) != GHU_OBJ_WATCH || !ghu_recent_has_room(c) ||
+	    c->window.watches == GHU_RECENT_WATCHES ||
+	    !ghu_match16((uint8_t *)((uintptr_t)state & ~(uintptr_t)15), GHU_OBJ_LIVE))
+		return false;
+	c->window.watches++;
+	ghu_recent_add(c, addr, state);
+	__atomic_store_n(state, GHU_OBJ_KEPT_WATCH, __ATOMIC_RELAXED);
+	return true;
+}
+
 /* Whether the class has a span, and allocations are not sampled. */
 static inline bool ghu_mcache_may_reopen(const struct ghu_mcache_class *c)
 {

@@ -225,22 +225,6 @@ static bool pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 }
 
 /*
- * Whether the thread may keep an object with its watch, which costs less than to pass it on:
- * the object will soon be in use again.  Not if nothing else of its window is, nor more
- * than a few at a time; for if all else is freed meanwhile, the span stays.
- */
-static bool may_keep_watched(struct ghu_mcache_class *c, const struct ghu_mspan *s, unsigned int index)
-{
-	const uint8_t *states = ghu_states(s) + index / 64 * 64;
-
-	if (!ghu_recent_has_room(c) || c->window.watches == GHU_RECENT_WATCHES ||
-	    !ghu_match64(states, GHU_OBJ_LIVE))
-		return false;
-	c->window.watches++;
-	return true;
-}
-
-/*
  * As long as the object is not FREE, the span stays.  A sampled one whose span has an owner
  * needs no watch; if the span loses its owner just now, the watch may be lost.  The exchange
  * tells two frees at the same instant apart, as the fast path of free() does not.
@@ -252,11 +236,9 @@ bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t 
 
 	if (state == GHU_OBJ_SAMPLED && ghu_mspan_where(s) == GHU_SPAN_IS_OWNED)
 		return __atomic_exchange_n(at, GHU_OBJ_FREE, __ATOMIC_RELEASE) == state;
-	if (state == GHU_OBJ_WATCH && may_keep_watched(c, s, index))
-		next = GHU_OBJ_KEPT_WATCH;
-	else if (!pass_watch(s, index, state))
+	if (!pass_watch(s, index, state))
 		return free_last(s, index, state);
-	else if (state == GHU_OBJ_WATCH && ghu_recent_has_room(c))
+	if (state == GHU_OBJ_WATCH && ghu_recent_has_room(c))
 		next = GHU_OBJ_KEPT;
 	if (ghu_exchange8(at, next) != state)
 		return false;

@@ -218,25 +218,37 @@ static inline bool ghu_find_object(const struct ghu_mspan *s, uintptr_t addr, ui
 				(uint32_t)(addr - s->base), index);
 }
 
+/* The state of the object that begins at addr, whatever it is; NULL: none does, of a class. */
+static inline uint8_t *ghu_entry_state(ghu_pagemap_t e, uintptr_t addr)
+{
+	uint32_t index;
+
+	if (ghu_unlikely(!ghu_object_index(ghu_divmul[ghu_entry_class(e)], ghu_entry_offset(e, addr), &index)))
+		return NULL;
+	return &ghu_states(ghu_entry_span(e))[index];
+}
+
 /* The state of the LIVE object at addr.  NULL: it is none, or not LIVE, or is no fast one's. */
 static inline uint8_t *ghu_entry_live(ghu_pagemap_t e, uintptr_t addr)
 {
-	uint64_t divmul = ghu_divmul[ghu_entry_class(e)];
-	uint32_t index;
-	bool begins = ghu_object_index(divmul, ghu_entry_offset(e, addr), &index);
-	uint8_t *state;
-
 #ifdef GHU_UNCHECKED
 	/* Only for measuring what the checks cost: whatever it is, it is freed. */
+	uint64_t divmul = ghu_divmul[ghu_entry_class(e)];
+	uint32_t index;
+	uint8_t *state;
+
+	ghu_object_index(divmul, ghu_entry_offset(e, addr), &index);
 	if (ghu_unlikely(!divmul))
 		return NULL;
 	state = &ghu_states(ghu_entry_span(e))[index];
 	return ghu_likely(ghu_state(state) != GHU_OBJ_WATCH) ? state : NULL;
-#endif
-	if (ghu_unlikely(!begins))
+#else
+	uint8_t *state = ghu_entry_state(e, addr);
+
+	if (ghu_unlikely(!state))
 		return NULL;
-	state = &ghu_states(ghu_entry_span(e))[index];
 	return ghu_likely(ghu_peek_state(state) == GHU_OBJ_LIVE) ? state : NULL;
+#endif
 }
 
 /*

@@ -257,6 +257,22 @@ static int test_double_free(void)
 	return T_PASS;
 }
 
+/* Of an object on watch, while there is room for it. */
+static void free_inside(void)
+{
+	begin();
+	vfree(watched_of(0) + 8);
+}
+
+static int test_inside(void)
+{
+	char text[4096];
+
+	T_EQ(t_stderr(free_inside, text, sizeof(text)), 256 + SIGABRT);
+	T(strstr(text, "free: invalid pointer"));
+	return T_PASS;
+}
+
 /* calloc() clears what it gets that way. */
 static int test_calloc(void)
 {
@@ -641,6 +657,7 @@ static const struct t_case cases[] = {
 	{ "nothing else left in the span", test_span_returns },
 	{ "they count as free", test_is_free },
 	{ "a second free", test_double_free },
+	{ "a free inside of one on watch", test_inside },
 	{ "calloc clears them", test_calloc },
 	{ "flush and trim give them up", test_flush },
 	{ "the last of a span, kept by another thread", test_other_thread },
