@@ -419,11 +419,24 @@ static __attribute__((noinline)) void free_other_slow(uintptr_t addr, struct ghu
 		free_slow(addr);
 }
 
+/* False: it is not on WATCH. */
+static inline bool free_watched(uintptr_t addr, ghu_pagemap_t e)
+{
+	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_entry_class(e)];
+	struct ghu_mspan *s = ghu_entry_span(e);
+	uint8_t *state = ghu_entry_state(e, addr);
+
+	if (!state || ghu_state(state) != GHU_OBJ_WATCH)
+		return false;
+	return ghu_recent_add_watched(c, addr, state) ||
+	       ghu_mcentral_free_watched(s, (unsigned int)(state - ghu_states(s)), GHU_OBJ_WATCH);
+}
+
 static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, ghu_pagemap_t e)
 {
 	struct ghu_mspan *s = ghu_entry_span(e);
 
-	if (ghu_unlikely(!s) || !(ghu_entry_class(e) ? ghu_mcache_free_watched(e, addr)
+	if (ghu_unlikely(!s) || !(ghu_entry_class(e) ? free_watched(addr, e)
 						     : ghu_large_free_short(s, addr)))
 		free_other_slow(addr, s);
 }

@@ -235,6 +235,11 @@ static inline bool ghu_recent_any(const struct ghu_recent_object *end)
 	return end && end[-1].addr;
 }
 
+static inline bool ghu_recent_has(const struct ghu_mcache_class *c)
+{
+	return ghu_recent_any(c->recent) || ghu_recent_any(c->freed);
+}
+
 /* Allocates what was kept last; there must be something to allocate. */
 static inline void *ghu_recent_pop(struct ghu_mcache_class *c)
 {
@@ -313,17 +318,13 @@ static inline bool ghu_mcache_free(ghu_pagemap_t e, uintptr_t addr)
 }
 
 /*
- * The same for an object on WATCH, which is kept with its watch: that costs less than to pass it
- * on, and the object will soon be in use again.  Not if nothing beside it is in use, nor more
- * than a few at a time; for if all else is freed meanwhile, the span stays.
+ * Whether an object on WATCH is kept with its watch: that costs less than to pass it on, and the
+ * object will soon be in use again.  Not if nothing beside it is in use, nor more than a
+ * few at a time; for if all else is freed meanwhile, the span stays.
  */
-static inline bool ghu_mcache_free_watched(ghu_pagemap_t e, uintptr_t addr)
+static inline bool ghu_recent_add_watched(struct ghu_mcache_class *c, uintptr_t addr, uint8_t *state)
 {
-	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_entry_class(e)];
-	uint8_t *state = ghu_entry_state(e, addr);
-
-	if (!state || ghu_state(state) != GHU_OBJ_WATCH || !ghu_recent_has_room(c) ||
-	    c->window.watches == GHU_RECENT_WATCHES ||
+	if (!ghu_recent_has_room(c) || c->window.watches == GHU_RECENT_WATCHES ||
 	    !ghu_match16((uint8_t *)((uintptr_t)state & ~(uintptr_t)15), GHU_OBJ_LIVE))
 		return false;
 	c->window.watches++;

@@ -219,7 +219,7 @@ static bool pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 		return true;
 	/* Perhaps it is this one that keeps them. */
 	if ((state == GHU_OBJ_WATCH || state == GHU_OBJ_SAMPLED) &&
-	    ghu_recent_count(&ghu_mcache->classes[ghu_mspan_class(s)]))
+	    ghu_recent_has(&ghu_mcache->classes[ghu_mspan_class(s)]))
 		ghu_recent_drop(ghu_mcache, ghu_mspan_class(s));
 	return ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT);
 }

@@ -500,19 +500,24 @@ unsigned int ghu_mspan_count_live(const struct ghu_mspan *s)
 	       count_state(s, GHU_OBJ_SAMPLED);
 }
 
-static bool has_either(const struct ghu_mspan *s, uint8_t a, uint8_t b)
+/* How many are FREE; and whether others are watched, which only checks and the profile do. */
+static inline unsigned int count_free_watched(const struct ghu_mspan *s, uint64_t *watched)
 {
-	for (unsigned int w = 0; w < windows_of(s); w++)
-		if (ghu_match64(ghu_states(s) + 64 * w, a) | ghu_match64(ghu_states(s) + 64 * w, b))
-			return true;
-	return false;
-}
+	bool more = ghu_unlikely(ghu_profile_used() || ghu_checked);
+	unsigned int n = 0;
 
-static bool is_watched(const struct ghu_mspan *s)
-{
-	return has_either(s, GHU_OBJ_WATCH, GHU_OBJ_KEPT_WATCH) ||
-	       (ghu_unlikely(ghu_profile_used() || ghu_checked) &&
-		has_either(s, GHU_OBJ_SAMPLED, GHU_OBJ_HELD));
+	*watched = 0;
+	for (unsigned int w = 0; w < windows_of(s); w++) {
+		const uint8_t *states = ghu_states(s) + 64 * w;
+
+		n += (unsigned int)ghu_count_bits(ghu_match64(states, GHU_OBJ_FREE));
+		*watched |= ghu_match64(states, GHU_OBJ_WATCH) |
+			    ghu_match64(states, GHU_OBJ_KEPT_WATCH);
+		if (more)
+			*watched |= ghu_match64(states, GHU_OBJ_SAMPLED) |
+				    ghu_match64(states, GHU_OBJ_HELD);
+	}
+	return n;
 }
 
 /* The object of that state with the lowest or the highest index, or -1. */
@@ -556,10 +561,11 @@ bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state
 unsigned int ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
 {
 	unsigned int nfree;
+	uint64_t watched;
 
 	do
-		nfree = ghu_mspan_count_free(s);
-	while (nfree < s->nelems && !is_watched(s) &&
+		nfree = count_free_watched(s, &watched);
+	while (nfree < s->nelems && !watched &&
 	       !ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) &&
 	       !ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT));
 	return nfree;
