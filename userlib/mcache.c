@@ -43,13 +43,15 @@
 #include "zerosize.h"
 
 /*
- * What one thread may own, be they few or many; and what several may own together: a
- * part of what is in use, or in a small heap so much.  It stays when they sleep.
+ * What one thread may own, be they few or many, or so many that these are too much together; and
+ * what several may own together: a part of what is in use, or in a small heap so much.  It
+ * stays when they sleep.
  */
 #define OWN_PAGES_MAX	128u
 #define OWN_PAGES_LESS	32u	/* where memory matters more: bgscavenge */
 #define OWN_PAGES_MIN	24u
-#define OWN_PAGES_FEW	8u	/* of many */
+#define OWN_PAGES_MANY	1536u
+#define OWN_PAGES_FEW	8u
 #define OWN_PART	64u
 #define OWN_PAGES_SMALL	64u
 /* From so many on a thread gives up spans for others before it gets one. */
@@ -59,6 +61,8 @@
 #define MISSES_PER_PAGE	8u
 /* A window is sparse in which this part of the objects is free, or less. */
 #define SPARSE		4u
+/* Such windows that one of many threads opens before it has stacks. */
+#define SPARSE_MANY	1000u
 /* Pages taken from mcentral before the sweeper hears of them. */
 #define TELL_PAGES	32u
 /* Of the classes that have spans, the part that is asked at a time for one to spare. */
@@ -89,6 +93,7 @@ static pthread_key_t key;
 static bool key_made;
 
 static unsigned int nr_caches;
+static unsigned int own_pages_least;	/* of each, where there are several */
 static uint64_t swept_pressure;		/* the generation that began a sweep cycle last */
 static bool orphans;			/* there may be spans of dead caches */
 
@@ -197,11 +202,13 @@ bool ghu_mcache_are_many(void)
 /*
  * A thread that has stacks of one class should have them of all: the processor cannot foresee of
  * which class the next object is that is freed, but that there is a stack.  Of many
- * threads all stacks would be much memory.
+ * threads stacks would be much memory, and those that soon end do not gain by them.
  */
-static bool wants_stacks(const struct ghu_mspan *s, uint64_t free)
+static bool wants_stacks(struct ghu_mcache *mc, const struct ghu_mspan *s, uint64_t free)
 {
-	return (ghu_recent_used && !ghu_mcache_are_many()) || is_sparse(s, free);
+	if (ghu_unlikely(ghu_mcache_are_many()))
+		return is_sparse(s, free) && ++mc->nr_sparse > SPARSE_MANY;
+	return ghu_recent_used || is_sparse(s, free);
 }
 
 static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_mspan *s,
@@ -209,7 +216,7 @@ static void *open_window(struct ghu_mcache *mc, size_t sizeclass, struct ghu_msp
 {
 	ghu_mcache_count_opened(mc, sizeclass, free);
 	set_window(mc, sizeclass, s, w, free);
-	if (mc == ghu_mcache && wants_stacks(s, free))
+	if (mc == ghu_mcache && wants_stacks(mc, s, free))
 		ghu_recent_begin(mc, sizeclass);
 	mc->classes[sizeclass].window.zero = w >= s->fresh && !s->needzero;
 	if (w >= s->fresh)
@@ -272,7 +279,7 @@ static size_t own_pages_limit(void)
 		total = OWN_PAGES_SMALL;
 	if (nr <= 1 || total >= nr * OWN_PAGES_MAX)
 		return ghu_options.bgscavenge ? OWN_PAGES_LESS : OWN_PAGES_MAX;
-	least = ghu_mcache_are_many() ? OWN_PAGES_FEW : OWN_PAGES_MIN;
+	least = __atomic_load_n(&own_pages_least, __ATOMIC_RELAXED);
 	return total <= nr * least ? least : total / nr;
 }
 
@@ -469,7 +476,14 @@ void ghu_mcache_drop_kept(struct ghu_mcache *mc)
 
 static void count_cache(int change)
 {
-	__atomic_store_n(&nr_caches, nr_caches + (unsigned int)change, __ATOMIC_RELAXED);
+	unsigned int nr = nr_caches + (unsigned int)change, least = nr ? OWN_PAGES_MANY / nr : 0;
+
+	if (least > OWN_PAGES_MIN)
+		least = OWN_PAGES_MIN;
+	if (least < OWN_PAGES_FEW)
+		least = OWN_PAGES_FEW;
+	__atomic_store_n(&nr_caches, nr, __ATOMIC_RELAXED);
+	__atomic_store_n(&own_pages_least, least, __ATOMIC_RELAXED);
 }
 
 static void unlink_cache(struct ghu_mcache *mc)
@@ -543,7 +557,7 @@ static void *refill_from_central(struct ghu_mcache *mc, size_t sizeclass)
 		s = ghu_spare_take(mc, (unsigned int)sizeclass);
 	if (!s)
 		s = ghu_mcentral_grow(sizeclass, mc);
-	if (s && s->fresh && mc == ghu_mcache)
+	if (s && s->fresh && mc == ghu_mcache && !ghu_mcache_are_many())
 		ghu_recent_begin(mc, sizeclass);
 	return s ? insert_in_ring(mc, sizeclass, s) : NULL;
 }

@@ -83,6 +83,7 @@ struct ghu_mcache {
 	unsigned int missed;	/* times that a class was given up, and needed again */
 	struct ghu_mspan *spare;	/* empty ones for any class, linked; see spare.c */
 	unsigned int nr_spare;
+	unsigned int nr_sparse;	/* windows that were, while threads were many */
 	size_t taken_pages;	/* of spans got from mcentral and not told to the sweeper yet */
 	unsigned int victim;	/* the class that was asked last to give up a span */
 	uint64_t pressure;	/* generation that was seen last */

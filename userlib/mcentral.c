@@ -4,9 +4,10 @@
  * freed an object in one of them: it keeps it for its own thread, or stores FREE.  Who
  * needs a span sweeps a few, on from where the last one stopped, and takes the first of
  * which an eighth is free, or else the first with a free object; if there is none the
- * heap grows by a span.  So the ring is swept once while the heap grows by a quarter of it
- * at most, objects are found in handfuls and not one at a time, and what is not found
- * at once is bounded, as by a collector that sweeps in step with allocation.  Only a span of
+ * heap grows by a span, and the next one sweeps one less.  So the ring is swept once while the
+ * heap grows by a quarter of it, or, where little is freed, by as much as it has; objects are
+ * found in handfuls and not one at a time, and what is not found at once is bounded, as
+ * by a collector that sweeps in step with allocation.  Only a span of
  * which an eighth is free when it is let go is swept next: it would wait behind full ones, and
  * the heap grow.
  *

@@ -443,6 +443,80 @@ static int test_all_classes(void)
 	return T_PASS;
 }
 
+static void replace(unsigned int nr)
+{
+	while (nr--) {
+		unsigned int k = (unsigned int)t_below(ARRAY_SIZE(own));
+
+		vfree(own[k]);
+		own[k] = vmalloc(SIZE);
+	}
+}
+
+static void *fill_and_count(void *arg)
+{
+	for (unsigned int i = 0; i < 200 * PER; i++)
+		own[i % ARRAY_SIZE(own)] = vmalloc(SIZE);
+	*(size_t *)arg = ghu_mcache->owned_pages;
+	return NULL;
+}
+
+/* The pages that a thread owns when there are so many others. */
+static int owned_beside(size_t nr, size_t *owned)
+{
+	static pthread_t t[300];
+	pthread_t filler;
+
+	set_turn(0);
+	for (size_t i = 0; i < nr; i++)
+		T(!pthread_create(&t[i], NULL, have_cache, NULL));
+	wait_for(nr);
+	T(!pthread_create(&filler, NULL, fill_and_count, owned));
+	pthread_join(filler, NULL);
+	set_turn(-1);
+	for (size_t i = 0; i < nr; i++)
+		pthread_join(t[i], NULL);
+	printf("# beside %zu: %zu pages\n", nr, *owned);
+	return T_PASS;
+}
+
+/* The more threads there are, the less each of them owns. */
+static int test_owned(void)
+{
+	static const struct {
+		size_t others, pages;
+	} want[] = { { 3, 24 }, { 60, 24 }, { 100, 15 }, { 300, 8 } };
+	size_t owned;
+
+	vmalloc(1);
+	for (unsigned int i = 0; i < ARRAY_SIZE(want); i++) {
+		T_SUB(owned_beside(want[i].others, &owned));
+		T(owned >= want[i].pages && owned <= want[i].pages + 2);
+	}
+	return T_PASS;
+}
+
+/* Of many threads only those have stacks that live for a while. */
+static int test_many(void)
+{
+	pthread_t t[8];
+
+	set_turn(0);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		T(!pthread_create(&t[i], NULL, have_cache, NULL));
+	wait_for(ARRAY_SIZE(t));
+	for (unsigned int i = 0; i < ARRAY_SIZE(own); i++)
+		own[i] = vmalloc(SIZE);
+	replace(900);
+	T(!ghu_recent_used);
+	replace(100000);
+	T(mine()->freed);
+	set_turn(-1);
+	for (size_t i = 0; i < ARRAY_SIZE(t); i++)
+		pthread_join(t[i], NULL);
+	return T_PASS;
+}
+
 /*
  * An object that its thread allocates again and frees, over and over: who looks whether the
  * span is empty, and sees it neither in use nor kept, must not take that for an answer.
@@ -657,6 +731,8 @@ static const struct t_case cases[] = {
 	{ "nothing else left in the span", test_span_returns },
 	{ "they count as free", test_is_free },
 	{ "a second free", test_double_free },
+	{ "many threads", test_many },
+	{ "what each of several may own", test_owned },
 	{ "a free inside of one on watch", test_inside },
 	{ "calloc clears them", test_calloc },
 	{ "flush and trim give them up", test_flush },
