@@ -73,6 +73,14 @@ have_ended()
 	done
 }
 
+# The program above may have been at its largest before anybody traced: others begin.
+grow_heaps()
+{
+	until [ "$(wc -l <"$work/grow")" -gt 1 ] || ((SECONDS > 170)); do
+		LD_PRELOAD=$BUILD/libgoheap.so python3 -c pass
+	done
+}
+
 # bpftrace compiles first, which takes as long as it takes; then it traces until a signal.
 # It heeds one only while it waits for events, so that it may have to be told again; but when it
 # has heeded one, and prints, the next one kills it.  One that does not begin, or does
@@ -88,6 +96,7 @@ end_tracers()
 	done
 	sleep 5
 	note "all trace after $SECONDS s"
+	grow_heaps
 	kill -INT "${!tracers[@]}" 2>/dev/null
 	until have_ended 15 || ((SECONDS > 220)); do
 		kill -INT "${!tracers[@]}" 2>/dev/null
