@@ -72,9 +72,12 @@ static inline unsigned int ghu_large_nr_kept(const struct ghu_mcache *mc)
 static inline void ghu_large_push(struct ghu_mcache *mc, struct ghu_mspan *s, uintptr_t addr,
 				  size_t key)
 {
-	ghu_large_last(mc)[1] = (struct ghu_large_kept){ s, addr, key };
-	mc->kept_last += sizeof(mc->kept[0]);
+	struct ghu_large_kept *k = ghu_large_last(mc) + 1;
+
 	mc->keep_room -= s->npages;
+	*k = (struct ghu_large_kept){ s, addr, key };
+	/* Then: at any instant another thread may fork, and its child take over what is kept. */
+	__atomic_store_n(&mc->kept_last, (size_t)((char *)k - (char *)mc->kept), __ATOMIC_RELAXED);
 }
 
 static inline void ghu_large_count(struct ghu_mcache *mc, size_t sizeclass, size_t npages)
@@ -124,8 +127,8 @@ static inline bool ghu_large_free_short(struct ghu_mspan *s, uintptr_t addr)
 		return false;
 	if (ghu_unlikely(ghu_peek_state(ghu_states(s)) != GHU_OBJ_LIVE))
 		return false;
-	__atomic_store_n(ghu_states(s), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
 	ghu_large_push(mc, s, addr, key);
+	__atomic_store_n(ghu_states(s), GHU_OBJ_KEPT, __ATOMIC_RELAXED);
 	return true;
 }
 

@@ -161,6 +161,9 @@ static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_medium(size_t
 {
 	size_t sizeclass = ghu_medium_size_to_class(size), npages;
 
+	/* GCC cannot know, and would ask once more where objects are counted. */
+	if (!sizeclass)
+		__builtin_unreachable();
 	if (ghu_unlikely(size > GHU_LARGE_MORE_THAN)) {
 		npages = ghu_classes[sizeclass].large_npages;
 		if (npages)
@@ -419,25 +422,34 @@ static __attribute__((noinline)) void free_other_slow(uintptr_t addr, struct ghu
 		free_slow(addr);
 }
 
-/* False: it is not on WATCH. */
-static inline bool free_watched(uintptr_t addr, ghu_pagemap_t e)
+static __attribute__((noinline)) void free_watched_slow(uintptr_t addr, struct ghu_mspan *s,
+							const uint8_t *state)
+{
+	if (!ghu_mcentral_free_watched(s, (unsigned int)(state - ghu_states(s)), GHU_OBJ_WATCH))
+		free_other_slow(addr, s);
+}
+
+/* If it is on WATCH. */
+static ghu_hot __attribute__((noinline)) void free_watched(uintptr_t addr, ghu_pagemap_t e)
 {
 	struct ghu_mcache_class *c = &ghu_mcache->classes[ghu_entry_class(e)];
 	struct ghu_mspan *s = ghu_entry_span(e);
 	uint8_t *state = ghu_entry_state(e, addr);
 
-	if (!state || ghu_state(state) != GHU_OBJ_WATCH)
-		return false;
-	return ghu_recent_add_watched(c, addr, state) ||
-	       ghu_mcentral_free_watched(s, (unsigned int)(state - ghu_states(s)), GHU_OBJ_WATCH);
+	if (ghu_unlikely(!state || ghu_state(state) != GHU_OBJ_WATCH))
+		free_other_slow(addr, s);
+	else if (!ghu_recent_add_watched(c, addr, state))
+		free_watched_slow(addr, s, state);
 }
 
+/* Nothing is called, only jumped to: so there is no register to be saved. */
 static ghu_hot __attribute__((noinline)) void free_other(uintptr_t addr, ghu_pagemap_t e)
 {
 	struct ghu_mspan *s = ghu_entry_span(e);
 
-	if (ghu_unlikely(!s) || !(ghu_entry_class(e) ? free_watched(addr, e)
-						     : ghu_large_free_short(s, addr)))
+	if (ghu_entry_class(e))
+		free_watched(addr, e);
+	else if (ghu_unlikely(!s) || !ghu_large_free_short(s, addr))
 		free_other_slow(addr, s);
 }
 
