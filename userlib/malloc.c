@@ -86,7 +86,6 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_slow(size_t size, siz
 	return p;
 }
 
-/* Or the class has no span yet. */
 static ghu_on_stack __attribute__((noinline)) void *malloc_sampled(size_t size, size_t sizeclass)
 {
 	struct ghu_mcache_class *c = &ghu_mcache->classes[sizeclass];
@@ -105,7 +104,7 @@ static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_reopen(size_t
 	void *p;
 
 	if (ghu_unlikely(!ghu_mcache_may_reopen(c)))
-		return malloc_sampled(size, sizeclass);
+		return c->span ? malloc_sampled(size, sizeclass) : malloc_slow(size, sizeclass);
 	if (ghu_recent_turn_worth(c))
 		return ghu_recent_pop(c);
 	p = ghu_mcache_reopen_window(c, sizeclass);

@@ -293,10 +293,12 @@ static void release_class(struct ghu_mcache *mc, size_t sizeclass)
 {
 	struct ghu_mspan *first = ghu_mcache_ring(mc, sizeclass), *s = first, *next;
 
-	ghu_recent_drop(mc, sizeclass);
+	if (mc->classes[sizeclass].freed)
+		ghu_recent_drop(mc, sizeclass);
 	ghu_mcache_count_closed(mc, sizeclass);
 	mc->classes[sizeclass].span = NULL;
 	ghu_set_bit(mc->have_spans, sizeclass, false);
+	mc->nr_have_spans--;
 	mc->classes[sizeclass].window = (struct ghu_window){ 0 };
 	while (s) {
 		next = s->next;
@@ -333,15 +335,19 @@ static bool let_go_of(struct ghu_mcache *mc, size_t sizeclass)
 	return true;
 }
 
+/* The first class from i on, around, that has a span; one must have. */
+static unsigned int next_with_span(const struct ghu_mcache *mc, unsigned int i)
+{
+	return ghu_next_bit(mc->have_spans, GHU_BIT_WORDS(GHU_NUM_CLASSES), i);
+}
+
 /* Another class gives up a span, a different one each time. */
 static bool let_go_of_another(struct ghu_mcache *mc, size_t sizeclass)
 {
-	const size_t nr_words = GHU_BIT_WORDS(GHU_NUM_CLASSES);
-	unsigned int nr = ghu_count_set(mc->have_spans, nr_words);
+	unsigned int nr = mc->nr_have_spans;
 
 	for (unsigned int i = 0; i < nr; i += LET_GO_PART) {
-		mc->victim = ghu_next_bit(mc->have_spans, nr_words,
-					  (mc->victim + 1) % GHU_NUM_CLASSES);
+		mc->victim = next_with_span(mc, (mc->victim + 1) % GHU_NUM_CLASSES);
 		if (mc->victim != sizeclass && let_go_of(mc, mc->victim))
 			return true;
 	}
@@ -407,10 +413,12 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 	struct ghu_mspan *current = ghu_mcache_ring(mc, sizeclass);
 
 	s->next = current ? current->next : s;
-	if (current)
+	if (current) {
 		current->next = s;
-	else
+	} else {
 		ghu_set_bit(mc->have_spans, sizeclass, true);
+		mc->nr_have_spans++;
+	}
 	mc->owned_pages += s->npages;
 	count_taken(mc, s->npages);
 	if (ghu_unlikely(mc->classes[sizeclass].window.free))
@@ -421,8 +429,8 @@ static void *insert_in_ring(struct ghu_mcache *mc, size_t sizeclass, struct ghu_
 static void release_all(struct ghu_mcache *mc)
 {
 	ghu_large_flush(mc);
-	for (unsigned int i = 1; i < GHU_NUM_CLASSES; i++)
-		release_class(mc, i);
+	while (mc->nr_have_spans)
+		release_class(mc, next_with_span(mc, 0));
 	ghu_spare_release(mc);
 	if (mc == ghu_mcache)
 		ghu_recent_used = false;

@@ -80,6 +80,7 @@ struct ghu_mcache {
 	unsigned int nr_long;	/* taken that were too long to be kept */
 	size_t owned_pages;
 	uint64_t have_spans[GHU_BIT_WORDS(GHU_NUM_CLASSES)];	/* which classes do */
+	unsigned int nr_have_spans;	/* how many */
 	unsigned int missed;	/* times that a class was given up, and needed again */
 	struct ghu_mspan *spare;	/* empty ones for any class, linked; see spare.c */
 	unsigned int nr_spare;
