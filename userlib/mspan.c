@@ -479,19 +479,20 @@ static unsigned int windows_of(const struct ghu_mspan *s)
 	return ghu_classes[ghu_mspan_class(s)].nwindows;
 }
 
-static inline unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
+static unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
 {
-	const uint8_t *states = ghu_states(s);
 	unsigned int n = 0;
 
 	for (unsigned int w = 0; w < windows_of(s); w++)
-		n += (unsigned int)ghu_count_bits(ghu_match64(states + 64 * w, state));
+		n += (unsigned int)ghu_count_bits(ghu_match64(ghu_states(s) + 64 * w, state));
 	return n;
 }
 
 unsigned int ghu_mspan_count_free(const struct ghu_mspan *s)
 {
-	return count_state(s, GHU_OBJ_FREE);
+	bool watched;
+
+	return ghu_count64_free(ghu_states(s), windows_of(s), &watched);
 }
 
 unsigned int ghu_mspan_count_live(const struct ghu_mspan *s)
@@ -500,24 +501,10 @@ unsigned int ghu_mspan_count_live(const struct ghu_mspan *s)
 	       count_state(s, GHU_OBJ_SAMPLED);
 }
 
-/* How many are FREE; and whether others are watched, which only checks and the profile do. */
-static inline unsigned int count_free_watched(const struct ghu_mspan *s, uint64_t *watched)
+/* Whether others are watched, which only checks and the profile do. */
+static ghu_noinline bool is_watched_otherwise(const struct ghu_mspan *s)
 {
-	bool more = ghu_unlikely(ghu_profile_used() || ghu_checked);
-	unsigned int n = 0;
-
-	*watched = 0;
-	for (unsigned int w = 0; w < windows_of(s); w++) {
-		const uint8_t *states = ghu_states(s) + 64 * w;
-
-		n += (unsigned int)ghu_count_bits(ghu_match64(states, GHU_OBJ_FREE));
-		*watched |= ghu_match64(states, GHU_OBJ_WATCH) |
-			    ghu_match64(states, GHU_OBJ_KEPT_WATCH);
-		if (more)
-			*watched |= ghu_match64(states, GHU_OBJ_SAMPLED) |
-				    ghu_match64(states, GHU_OBJ_HELD);
-	}
-	return n;
+	return count_state(s, GHU_OBJ_SAMPLED) || count_state(s, GHU_OBJ_HELD);
 }
 
 /* The object of that state with the lowest or the highest index, or -1. */
@@ -561,12 +548,15 @@ bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state
 unsigned int ghu_mspan_watch(struct ghu_mspan *s, unsigned int index)
 {
 	unsigned int nfree;
-	uint64_t watched;
+	bool watched;
 
-	do
-		nfree = count_free_watched(s, &watched);
-	while (nfree < s->nelems && !watched &&
-	       !ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) &&
-	       !ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT));
+	do {
+		nfree = ghu_count64_free(ghu_states(s), windows_of(s), &watched);
+		if (nfree == s->nelems || watched)
+			break;
+		if (ghu_unlikely(ghu_profile_used() || ghu_checked) && is_watched_otherwise(s))
+			break;
+	} while (!ghu_mspan_pass_watch(s, index, GHU_OBJ_LIVE) &&
+		 !ghu_mspan_pass_watch(s, index, GHU_OBJ_KEPT));
 	return nfree;
 }

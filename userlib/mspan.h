@@ -304,6 +304,43 @@ static inline uint64_t ghu_match64(const uint8_t *states, uint8_t state)
 }
 
 /*
+ * Of nr times 64 states, nr at least 1: how many are FREE; and whether one is WATCH, or KEPT_WATCH.
+ * Spans are let go, and looked at, more often than anything else is done with them.
+ */
+static inline unsigned int ghu_count64_free(const uint8_t *states, unsigned int nr, bool *watched)
+{
+#if defined(__SSE2__) && !defined(GHU_TSAN)
+	const __m128i zero = _mm_setzero_si128(), kept = _mm_set1_epi8((char)GHU_OBJ_KEPT_BIT);
+	const __m128i watch = _mm_set1_epi8(GHU_OBJ_WATCH), *p = (const __m128i *)states;
+	__m128i nfree = zero, any = zero;
+
+	_Static_assert(!GHU_OBJ_FREE, "what states are compared with");
+	_Static_assert(GHU_MAX_OBJECTS / 16 < 256, "as a byte counts");
+	do {
+		for (int i = 0; i < 4; i++) {
+			__m128i v = _mm_load_si128(p++);
+
+			nfree = _mm_sub_epi8(nfree, _mm_cmpeq_epi8(v, zero));
+			any = _mm_or_si128(any, _mm_cmpeq_epi8(_mm_andnot_si128(kept, v), watch));
+		}
+	} while (--nr);
+	__atomic_thread_fence(__ATOMIC_ACQUIRE);
+	*watched = _mm_movemask_epi8(any);
+	nfree = _mm_sad_epu8(nfree, zero);
+	return (unsigned int)(_mm_cvtsi128_si32(nfree) + _mm_extract_epi16(nfree, 4));
+#else
+	uint64_t n = 0, any = 0;
+
+	for (; nr--; states += 64) {
+		n += ghu_count_bits(ghu_match64(states, GHU_OBJ_FREE));
+		any |= ghu_match64(states, GHU_OBJ_WATCH) | ghu_match64(states, GHU_OBJ_KEPT_WATCH);
+	}
+	*watched = any;
+	return (unsigned int)n;
+#endif
+}
+
+/*
  * Whether those 8 are FREE.  A load of several bytes that were stored one by one waits until
  * the last of these stores has reached the cache; so those that were freed last, if objects
  * are allocated in order and freed at once, are read byte by byte.
