@@ -400,6 +400,9 @@ void ghu_mspan_renew(struct ghu_mspan *s, unsigned int sizeclass)
 {
 	s->needzero = true;
 	if (ghu_mspan_class(s) == sizeclass) {
+		/* It was LARGE. */
+		if (s->large_key)
+			ghu_pagemap_set(s->base, 1, s, sizeclass);
 		begin_windows(s);
 	} else {
 		init_class(s, sizeclass);
@@ -417,8 +420,6 @@ static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 	if (!s)
 		return NULL;
 	ghu_mspan_renew(s, sizeclass);
-	if (sizeclass)
-		ghu_pagemap_set(s->base, 1, s, sizeclass);
 	return s;
 }
 

@@ -336,6 +336,26 @@ static int test_other_shape(void)
 	return T_PASS;
 }
 
+/* A large object's span serves for objects of its class that are not. */
+static int test_large_class(void)
+{
+	const size_t size = 16384;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	alloc_all(size);
+	T_EQ(ghu_mspan_where(record_of(p[0])), GHU_SPAN_IS_LARGE);
+	free_all();
+	T(ghu_empty_bytes() >= (N - BUSY) * size);
+	for (int i = 0; i < N; i++)
+		p[i] = aligned_alloc(4096, size);
+	T_EQ(ghu_mspan_where(record_of(p[N - 1])), GHU_SPAN_IS_OWNED);
+	T(ghu_empty_bytes() < N / 2 * size);
+	free_all();
+	return T_PASS;
+}
+
 static void write_to_nothing(void)
 {
 	/* More than a span has. */
@@ -365,6 +385,7 @@ static const struct t_case cases[] = {
 	{ "the heap does not grow for them", test_no_growth },
 	{ "they become another class's", test_other_class },
 	{ "of the same shape", test_other_shape },
+	{ "of a class that has large objects", test_large_class },
 	{ "they do not become that of objects of size 0", test_size_0 },
 	{ "a second free, and realloc, of what is kept", test_freed },
 	{ "an object grows over one", test_growing },
