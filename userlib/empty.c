@@ -64,7 +64,9 @@ static uint64_t filled[GHU_BIT_WORDS(NR_LISTS)];	/* bit i: list i holds somethin
 static size_t kept_pages;
 static unsigned int next_list;		/* the one that gives back next */
 static unsigned int next_class;		/* that gave one to another class last */
-static ghu_table uint64_t shapes[GHU_NUM_CLASSES][CLASS_WORDS];	/* classes of the same shape */
+/* For each class those of the same shape, and those of the same length. */
+static ghu_table uint64_t shapes[GHU_NUM_CLASSES][CLASS_WORDS];
+static ghu_table uint64_t lengths[GHU_NUM_CLASSES][CLASS_WORDS];
 static unsigned int ticks;
 static uint64_t looked_ns;
 
@@ -188,25 +190,23 @@ static bool is_same_shape(unsigned int a, unsigned int b)
 	       ghu_classes[a].nwindows == ghu_classes[b].nwindows;
 }
 
-/* All classes of that shape, but that of objects of size 0, which lie elsewhere. */
-static const uint64_t *of_same_shape(unsigned int sizeclass)
+/* All but the class of objects of size 0, which lie elsewhere. */
+static void look_at_classes(unsigned int sizeclass)
 {
-	uint64_t *shape = shapes[sizeclass];
-
-	if (ghu_unlikely(!shape[sizeclass / 64]))
-		for (unsigned int i = 1; i < GHU_ZERO_CLASS; i++)
-			ghu_set_bit(shape, i, is_same_shape(i, sizeclass));
-	return shape;
+	for (unsigned int i = 1; i < GHU_ZERO_CLASS; i++) {
+		ghu_set_bit(shapes[sizeclass], i, is_same_shape(i, sizeclass));
+		ghu_set_bit(lengths[sizeclass], i,
+			    ghu_classes[i].npages == ghu_classes[sizeclass].npages);
+	}
 }
 
-/* Of the classes of that shape the one that gives next; NULL: none holds anything. */
-static struct list *find_same_shape(unsigned int sizeclass)
+/* Of those classes the one that gives next; NULL: none holds anything. */
+static struct list *find_of(const uint64_t *classes)
 {
-	const uint64_t *shape = of_same_shape(sizeclass);
 	uint64_t have[CLASS_WORDS], any = 0;
 
 	for (size_t w = 0; w < CLASS_WORDS; w++)
-		any |= have[w] = filled[w] & shape[w];
+		any |= have[w] = filled[w] & classes[w];
 	if (!any)
 		return NULL;
 	next_class = ghu_next_bit(have, CLASS_WORDS, (next_class + 1) % GHU_NUM_CLASSES);
@@ -221,7 +221,11 @@ struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
 	if (sizeclass == GHU_ZERO_CLASS || !__atomic_load_n(&kept_pages, __ATOMIC_RELAXED))
 		return NULL;
 	ghu_lock(&ghu_mspan_lock);
-	l = find_same_shape(sizeclass);
+	if (ghu_unlikely(!shapes[sizeclass][sizeclass / 64]))
+		look_at_classes(sizeclass);
+	l = find_of(shapes[sizeclass]);
+	if (!l)
+		l = find_of(lengths[sizeclass]);
 	if (l) {
 		s = l->first->prev;
 		take_out(l, s);

@@ -290,6 +290,11 @@ void ghu_mspan_bytes(size_t *inuse, size_t *sys)
 
 /* ---- spans ---- */
 
+static unsigned int windows_of(const struct ghu_mspan *s)
+{
+	return ghu_classes[ghu_mspan_class(s)].nwindows;
+}
+
 static void init_states(struct ghu_mspan *s, unsigned int nwindows)
 {
 	uint8_t *states = ghu_states(s);
@@ -410,6 +415,22 @@ void ghu_mspan_renew(struct ghu_mspan *s, unsigned int sizeclass)
 	}
 }
 
+/* Its pages get a record with more state bytes, or fewer.  NULL: no memory. */
+static struct ghu_mspan *change_record(struct ghu_mspan *s, unsigned int sizeclass)
+{
+	const struct ghu_run run = { .addr = s->base, .npages = s->npages, .needzero = true };
+	struct ghu_mspan *new = record_alloc(ghu_classes[sizeclass].nwindows);
+
+	if (!new) {
+		ghu_mspan_destroy(s);
+		return NULL;
+	}
+	init_span(new, sizeclass, &run);
+	ghu_pagemap_set(run.addr, run.npages, new, sizeclass);
+	record_free(s);
+	return new;
+}
+
 /* It was made by create(). */
 static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 {
@@ -419,6 +440,8 @@ static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 		s = ghu_empty_get_other(sizeclass);
 	if (!s)
 		return NULL;
+	if (sizeclass && windows_of(s) != ghu_classes[sizeclass].nwindows)
+		return change_record(s, sizeclass);
 	ghu_mspan_renew(s, sizeclass);
 	return s;
 }
@@ -474,11 +497,6 @@ void ghu_mspan_release(struct ghu_mspan *s)
 }
 
 /* ---- state bytes ---- */
-
-static unsigned int windows_of(const struct ghu_mspan *s)
-{
-	return ghu_classes[ghu_mspan_class(s)].nwindows;
-}
 
 static unsigned int count_state(const struct ghu_mspan *s, uint8_t state)
 {

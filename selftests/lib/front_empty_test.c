@@ -314,10 +314,57 @@ static int test_other_class(void)
 	return T_PASS;
 }
 
-/* But not if that is longer, or has more objects than the record is for. */
-static int test_other_shape(void)
+static size_t record_bytes(void)
 {
-	static const size_t sizes[] = { 1000, 100, 16 };
+	size_t inuse, sys;
+
+	ghu_mspan_bytes(&inuse, &sys);
+	return inuse;
+}
+
+/* Of what was used before. */
+static bool is_zeroed(size_t size)
+{
+	char *o = calloc(1, size);
+	bool zero = !o[0] && !memcmp(o, o + 1, size - 1);
+
+	vfree(o);
+	return zero;
+}
+
+/* If that has more objects than the record is for, or fewer, the pages get another record. */
+static int test_other_record(void)
+{
+	static const size_t sizes[] = { 208, 96, 16, 208 };
+	size_t sys, records, per;
+
+	if (!keeps())
+		return T_SKIP;
+	goheap_flush();
+	alloc_small(sizes[0]);
+	free_small();
+	sys = heap_sys();
+	for (unsigned int k = 1; k < ARRAY_SIZE(sizes); k++) {
+		T(ghu_empty_bytes() > NR_SMALL * sizes[0] / 4 * 3);
+		T(is_zeroed(sizes[k]));
+		records = record_bytes();
+		alloc_small(sizes[k]);
+		T(are_filled(sizes[k]));
+		T(heap_sys() <= sys + (1 << 20));
+		per = 8192 / sizes[k];
+		T_EQ(record_of(small[NR_SMALL / 2])->elemsize, sizes[k]);
+		T_EQ(record_of(small[NR_SMALL / 2])->nelems, per);
+		/* The former ones are not there any more. */
+		T(record_bytes() <= records + NR_SMALL / per * (sizeof(struct ghu_mspan) + per));
+		free_small();
+	}
+	return T_PASS;
+}
+
+/* But not if that is longer. */
+static int test_other_length(void)
+{
+	static const size_t sizes[] = { 1000, 5000 };
 	size_t before;
 
 	if (!keeps())
@@ -384,7 +431,8 @@ static const struct t_case cases[] = {
 	{ "spans are found again", test_reuse },
 	{ "the heap does not grow for them", test_no_growth },
 	{ "they become another class's", test_other_class },
-	{ "of the same shape", test_other_shape },
+	{ "with another record", test_other_record },
+	{ "but not a longer one's", test_other_length },
 	{ "of a class that has large objects", test_large_class },
 	{ "they do not become that of objects of size 0", test_size_0 },
 	{ "a second free, and realloc, of what is kept", test_freed },
