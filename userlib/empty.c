@@ -21,11 +21,12 @@
  *
  * Of the kernel's heaps nothing is kept here: the kernel could not take it under pressure.
  *
- * Lists are rings, with the one that was put in last first.  Those for large objects of
- * more than MAX_EXACT pages are for several lengths each, and only their first few spans
- * are looked at.
+ * A list begins with the one that was put in last; the first one's prev is the last one,
+ * whose next means nothing: so to put one in, or to take the first or the last one out, writes to
+ * one record beside its own.  Those for large objects of more than MAX_EXACT pages are for
+ * several lengths each, and only their first few spans are looked at.
  *
- * All is under ghu_mspan_lock, which is dropped while spans are given back.
+ * All is under ghu_spans.lock, which is dropped while spans are given back.
  */
 #include "backend.h"
 #include "empty.h"
@@ -60,14 +61,12 @@ static ghu_table struct list {
 	unsigned int least;	/* since the last look */
 } lists[NR_LISTS];
 
-static uint64_t filled[GHU_BIT_WORDS(NR_LISTS)];	/* bit i: list i holds something */
-static size_t kept_pages;
-static unsigned int next_list;		/* the one that gives back next */
-static unsigned int next_class;		/* that gave one to another class last */
+_Static_assert(NR_LISTS <= 8 * sizeof(ghu_spans.filled), "a bit for each");
+_Static_assert(NR_LISTS <= UINT8_MAX, "as next_list counts");
+
 /* For each class those of the same shape, and those of the same length. */
 static ghu_table uint64_t shapes[GHU_NUM_CLASSES][CLASS_WORDS];
 static ghu_table uint64_t lengths[GHU_NUM_CLASSES][CLASS_WORDS];
-static unsigned int ticks;
 static uint64_t looked_ns;
 
 static struct list *list_of(unsigned int sizeclass, size_t npages)
@@ -81,7 +80,7 @@ static struct list *list_of(unsigned int sizeclass, size_t npages)
 
 size_t ghu_empty_bytes(void)
 {
-	return __atomic_load_n(&kept_pages, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
+	return __atomic_load_n(&ghu_spans.pages_kept, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
 }
 
 /* Adds to one of the counters, or subtracts. */
@@ -93,47 +92,56 @@ static void count(size_t *n, size_t npages)
 /* Read without the lock. */
 static inline void set_first(struct list *l, struct ghu_mspan *s)
 {
-	ghu_set_bit(filled, (size_t)(l - lists), s);
+	ghu_set_bit(ghu_spans.filled, (size_t)(l - lists), s);
 	__atomic_store_n(&l->first, s, __ATOMIC_RELAXED);
 }
 
 /* The first list from i on, around, that holds something; something must be kept. */
 static unsigned int next_filled(unsigned int i)
 {
-	return ghu_next_bit(filled, GHU_BIT_WORDS(NR_LISTS), i);
+	return ghu_next_bit(ghu_spans.filled, GHU_BIT_WORDS(NR_LISTS), i);
 }
 
 static inline void insert_first(struct list *l, struct ghu_mspan *s)
 {
-	struct ghu_mspan *first = l->first, *last = s;
+	struct ghu_mspan *first = l->first;
 
-	if (first) {
-		last = first->prev;
-		last->next = s;
-		first->prev = s;
-	} else {
-		first = s;
-	}
 	s->next = first;
-	s->prev = last;
+	s->prev = s;
+	if (first) {
+		s->prev = first->prev;
+		first->prev = s;
+	}
 	__atomic_store_n(&s->owner, GHU_OWNER_IS_EMPTY, __ATOMIC_RELAXED);
 	set_first(l, s);
 	l->nr++;
-	count(&kept_pages, s->npages);
+	count(&ghu_spans.pages_kept, s->npages);
+}
+
+static inline void unlink_span(struct list *l, struct ghu_mspan *s)
+{
+	struct ghu_mspan *first = l->first;
+
+	if (s == first && s->prev == s) {
+		set_first(l, NULL);
+	} else if (s == first) {
+		s->next->prev = s->prev;
+		set_first(l, s->next);
+	} else if (s == first->prev) {
+		first->prev = s->prev;
+	} else {
+		s->prev->next = s->next;
+		s->next->prev = s->prev;
+	}
 }
 
 static inline __attribute__((always_inline)) void take_out(struct list *l, struct ghu_mspan *s)
 {
-	struct ghu_mspan *next = s->next, *prev = s->prev;
-
-	prev->next = next;
-	next->prev = prev;
-	if (l->first == s)
-		set_first(l, next == s ? NULL : next);
+	unlink_span(l, s);
 	if (--l->nr < l->least)
 		l->least = l->nr;
 	__atomic_store_n(&s->owner, NULL, __ATOMIC_RELAXED);
-	count(&kept_pages, -s->npages);
+	count(&ghu_spans.pages_kept, -s->npages);
 }
 
 /* ---- one for another ---- */
@@ -141,8 +149,8 @@ static inline __attribute__((always_inline)) void take_out(struct list *l, struc
 /* What is kept beyond what may be. */
 static size_t too_many(void)
 {
-	size_t may = KEEP_PAGES + __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / KEEP_PART;
-	size_t kept = __atomic_load_n(&kept_pages, __ATOMIC_RELAXED);
+	size_t may = KEEP_PAGES + __atomic_load_n(&ghu_spans.pages_inuse, __ATOMIC_RELAXED) / KEEP_PART;
+	size_t kept = __atomic_load_n(&ghu_spans.pages_kept, __ATOMIC_RELAXED);
 
 	return kept > may ? kept - may : 0;
 }
@@ -150,14 +158,14 @@ static size_t too_many(void)
 /* True: now and then. */
 static bool tick(void)
 {
-	return !(++ticks % TICK);
+	return !(++ghu_spans.ticks % TICK);
 }
 
 static struct ghu_mspan *find(const struct list *l, size_t npages)
 {
 	struct ghu_mspan *s = l->first;
 
-	for (unsigned int i = 0; s && i < LOOKS; i++, s = s->next)
+	for (unsigned int i = 0; i < l->nr && i < LOOKS; i++, s = s->next)
 		if (s->npages == npages)
 			return s;
 	return NULL;
@@ -171,14 +179,14 @@ static inline struct ghu_mspan *get_locked(struct list *l, size_t npages)
 	if (ghu_unlikely(!s))
 		return NULL;
 	take_out(l, s);
-	count(&ghu_pages_inuse, npages);
+	count(&ghu_spans.pages_inuse, npages);
 	s->sweepgen = ghu_sweepgen();
 	return s;
 }
 
 static inline void unlock(bool due)
 {
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	if (ghu_unlikely(due))
 		ghu_empty_age();
 }
@@ -206,11 +214,12 @@ static struct list *find_of(const uint64_t *classes)
 	uint64_t have[CLASS_WORDS], any = 0;
 
 	for (size_t w = 0; w < CLASS_WORDS; w++)
-		any |= have[w] = filled[w] & classes[w];
+		any |= have[w] = ghu_spans.filled[w] & classes[w];
 	if (!any)
 		return NULL;
-	next_class = ghu_next_bit(have, CLASS_WORDS, (next_class + 1) % GHU_NUM_CLASSES);
-	return &lists[next_class];
+	ghu_spans.next_class = ghu_next_bit(have, CLASS_WORDS,
+					    (ghu_spans.next_class + 1u) % GHU_NUM_CLASSES);
+	return &lists[ghu_spans.next_class];
 }
 
 struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
@@ -218,9 +227,9 @@ struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
 	struct ghu_mspan *s = NULL;
 	struct list *l;
 
-	if (sizeclass == GHU_ZERO_CLASS || !__atomic_load_n(&kept_pages, __ATOMIC_RELAXED))
+	if (sizeclass == GHU_ZERO_CLASS || !__atomic_load_n(&ghu_spans.pages_kept, __ATOMIC_RELAXED))
 		return NULL;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	if (ghu_unlikely(!shapes[sizeclass][sizeclass / 64]))
 		look_at_classes(sizeclass);
 	l = find_of(shapes[sizeclass]);
@@ -229,10 +238,10 @@ struct ghu_mspan *ghu_empty_get_other(unsigned int sizeclass)
 	if (l) {
 		s = l->first->prev;
 		take_out(l, s);
-		count(&ghu_pages_inuse, s->npages);
+		count(&ghu_spans.pages_inuse, s->npages);
 		s->sweepgen = ghu_sweepgen();
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return s;
 }
 
@@ -244,7 +253,7 @@ struct ghu_mspan *ghu_empty_get(unsigned int sizeclass, size_t npages)
 
 	if (!__atomic_load_n(&l->first, __ATOMIC_RELAXED))
 		return NULL;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	due = tick();
 	s = get_locked(l, npages);
 	unlock(due);
@@ -260,7 +269,7 @@ unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,
 
 	if (!__atomic_load_n(&l->first, __ATOMIC_RELAXED))
 		return 0;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	due = tick();
 	while (n < nr && (spans[n] = get_locked(l, npages)))
 		n++;
@@ -274,23 +283,22 @@ bool ghu_empty_may_keep(const struct ghu_mspan *s)
 			  !ghu_checked && !ghu_heaps_device());
 }
 
-static inline void put_locked(struct ghu_mspan *s)
+static inline void put_locked(struct ghu_mspan *s, struct list *l)
 {
-	size_t npages = s->npages;
-
-	insert_first(list_of(ghu_mspan_class(s), npages), s);
-	count(&ghu_pages_inuse, -npages);
+	count(&ghu_spans.pages_inuse, -s->npages);
+	insert_first(l, s);
 }
 
 bool ghu_empty_put(struct ghu_mspan *s)
 {
+	struct list *l = list_of(ghu_mspan_class(s), s->npages);
 	bool due;
 
 	if (!ghu_empty_may_keep(s))
 		return false;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	due = tick();
-	put_locked(s);
+	put_locked(s, l);
 	unlock(due);
 	return true;
 }
@@ -300,10 +308,10 @@ unsigned int ghu_empty_put_some(struct ghu_mspan **spans, unsigned int nr)
 	unsigned int n;
 	bool due;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	due = tick();
 	for (n = 0; n < nr && ghu_empty_may_keep(spans[n]); n++)
-		put_locked(spans[n]);
+		put_locked(spans[n], list_of(ghu_mspan_class(spans[n]), spans[n]->npages));
 	unlock(due);
 	return n;
 }
@@ -323,13 +331,13 @@ static void add_last(struct ghu_mspan **chain, struct list *l)
 static struct ghu_mspan *take_some(size_t npages)
 {
 	struct ghu_mspan *chain = NULL;
-	size_t least = kept_pages > npages ? kept_pages - npages : 0;
+	size_t least = ghu_spans.pages_kept > npages ? ghu_spans.pages_kept - npages : 0;
 
-	for (unsigned int i = 0; i < BATCH && kept_pages > least; i++) {
-		next_list = next_filled(next_list);
-		add_last(&chain, &lists[next_list]);
+	for (unsigned int i = 0; i < BATCH && ghu_spans.pages_kept > least; i++) {
+		ghu_spans.next_list = next_filled(ghu_spans.next_list);
+		add_last(&chain, &lists[ghu_spans.next_list]);
 	}
-	next_list = (next_list + 1) % NR_LISTS;
+	ghu_spans.next_list = (ghu_spans.next_list + 1) % NR_LISTS;
 	return chain;
 }
 
@@ -351,9 +359,9 @@ static size_t give_back_some(size_t npages)
 {
 	struct ghu_mspan *s;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	s = take_some(npages);
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return give_back(s);
 }
 
@@ -380,9 +388,9 @@ bool ghu_empty_drop(uintptr_t addr)
 {
 	struct ghu_mspan *s;
 
-	if (!__atomic_load_n(&kept_pages, __ATOMIC_RELAXED))
+	if (!__atomic_load_n(&ghu_spans.pages_kept, __ATOMIC_RELAXED))
 		return false;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	s = ghu_pagemap_get(addr);
 	if (s && (!ghu_mspan_is_kept(s) || s->base != addr))
 		s = NULL;
@@ -390,7 +398,7 @@ bool ghu_empty_drop(uintptr_t addr)
 		take_out(list_of(ghu_mspan_class(s), s->npages), s);
 		s->next = NULL;
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return give_back(s);
 }
 
@@ -423,11 +431,11 @@ static void age_list(struct list *l)
 	struct ghu_mspan *s;
 
 	do {
-		ghu_lock(&ghu_mspan_lock);
+		ghu_lock(&ghu_spans.lock);
 		s = take_unneeded(l);
 		if (!s)
 			l->least = l->nr;
-		ghu_unlock(&ghu_mspan_lock);
+		ghu_unlock(&ghu_spans.lock);
 	} while (give_back(s));
 }
 

@@ -30,7 +30,7 @@ ghu_export size_t goheap_good_size(size_t size)
 
 ghu_export size_t goheap_inuse_bytes(void)
 {
-	return __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
+	return __atomic_load_n(&ghu_spans.pages_inuse, __ATOMIC_RELAXED) << GHU_PAGE_SHIFT;
 }
 
 ghu_export void goheap_flush(void)

@@ -26,7 +26,7 @@ static size_t paid_pages;
 /* Two at once may leave the lower mark: then it is a little later. */
 static void raise_mark(void)
 {
-	size_t inuse = __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED), fall = inuse / 2;
+	size_t inuse = __atomic_load_n(&ghu_spans.pages_inuse, __ATOMIC_RELAXED), fall = inuse / 2;
 	size_t mark;
 
 	if (fall < MIN_FALL)

@@ -20,7 +20,7 @@ void ghu_leftover_release(void);
 /* A span went back to the page heap. */
 static inline void ghu_leftover_check(void)
 {
-	if (ghu_unlikely(__atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) <
+	if (ghu_unlikely(__atomic_load_n(&ghu_spans.pages_inuse, __ATOMIC_RELAXED) <
 			 __atomic_load_n(&ghu_leftover_mark, __ATOMIC_RELAXED)))
 		ghu_leftover_release();
 }

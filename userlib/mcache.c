@@ -22,7 +22,7 @@
  * Statistics cost nothing where a window hands out objects: what one has is counted
  * when it is opened, but not what it has when it is opened once more.
  *
- * Lock order: ghu_guarded_lock, shared_lock, caches_lock, then ghu_mspan_lock and what
+ * Lock order: ghu_guarded_lock, shared_lock, caches_lock, then ghu_spans.lock and what
  * follows it.
  */
 #include <pthread.h>
@@ -273,7 +273,7 @@ static void let_go_oldest(struct ghu_mcache *mc, size_t sizeclass)
 static size_t own_pages_limit(void)
 {
 	size_t nr = __atomic_load_n(&nr_caches, __ATOMIC_RELAXED);
-	size_t total = __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED) / OWN_PART, least;
+	size_t total = __atomic_load_n(&ghu_spans.pages_inuse, __ATOMIC_RELAXED) / OWN_PART, least;
 
 	if (total < OWN_PAGES_SMALL)
 		total = OWN_PAGES_SMALL;
@@ -461,7 +461,7 @@ static struct ghu_mspan *adopt_spans(void)
 	struct ghu_mspan_iter it = { 0 };
 	struct ghu_mspan *s, *dead = NULL;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	while ((s = ghu_mspan_iterate(&it))) {
 		if (ghu_mspan_where(s) != GHU_SPAN_IS_OWNED || !s->owner->dead)
 			continue;
@@ -471,7 +471,7 @@ static struct ghu_mspan *adopt_spans(void)
 			dead = s;
 		}
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return dead;
 }
 
@@ -733,7 +733,7 @@ void ghu_front_fork_prepare(void)
 	ghu_lock(&shared_lock);
 	ghu_lock(&caches_lock);
 	ghu_lock(&ghu_recent_lock);
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	ghu_mcentral_lock_all();
 	ghu_lock(&ghu_pagemap_lock);
 	ghu_lock(&ghu_zerosize_lock);
@@ -748,7 +748,7 @@ void ghu_front_fork_parent(void)
 	ghu_unlock(&ghu_zerosize_lock);
 	ghu_unlock(&ghu_pagemap_lock);
 	ghu_mcentral_unlock_all();
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	ghu_unlock(&ghu_recent_lock);
 	ghu_unlock(&caches_lock);
 	ghu_unlock(&shared_lock);

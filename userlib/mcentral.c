@@ -32,7 +32,7 @@
  * unnoticed, until somebody takes it from the ring or the sweep cycle (sweep.c)
  * comes by.  A miss costs memory for a bounded time, and nothing else.
  *
- * Lock order: ghu_mspan_lock, the locks of the classes by rising class.  The page
+ * Lock order: ghu_spans.lock, the locks of the classes by rising class.  The page
  * heap is not called under any of them.
  */
 #include "mcache.h"

@@ -24,7 +24,7 @@ void ghu_mcentral_uncache_span(struct ghu_mspan *s);
 /* free() of an object that is on WATCH, or HELD, as state says.  False: it is not, any more. */
 bool ghu_mcentral_free_watched(struct ghu_mspan *s, unsigned int index, uint8_t state);
 /*
- * The sweeper's visit to a SHARED span; ghu_mspan_lock must be held.  Makes good what
+ * The sweeper's visit to a SHARED span; ghu_spans.lock must be held.  Makes good what
  * racing frees did to its watch.  The span, now DEAD, if it is empty: the caller
  * must destroy it; else NULL.
  */

@@ -16,12 +16,12 @@ static bool is_in_large(uintptr_t addr)
 	struct ghu_mspan_iter it = { 0 };
 	const struct ghu_mspan *s;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	while ((s = ghu_mspan_iterate(&it)))
 		if (ghu_mspan_where(s) == GHU_SPAN_IS_LARGE &&
 		    addr - s->base < s->npages << GHU_PAGE_SHIFT)
 			break;
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return s;
 }
 

@@ -14,7 +14,7 @@
  *
  * Nobody looks at the record of a span that he has no business with: a free() reads
  * it before it stores FREE, and until then its object keeps the span alive.  The
- * sweeper, which walks over all records, holds ghu_mspan_lock, and without that no
+ * sweeper, which walks over all records, holds ghu_spans.lock, and without that no
  * record is freed.
  */
 #include <errno.h>
@@ -63,10 +63,9 @@ struct region {
 #define FIRST_RECORD	32u
 
 struct ghu_mspan ghu_mspan_gone = { .where = GHU_SPAN_IS_DEAD };
-size_t ghu_pages_inuse;
-struct ghu_lock ghu_mspan_lock;
+struct ghu_spans ghu_spans;
 
-/* All under ghu_mspan_lock. */
+/* All under ghu_spans.lock. */
 static struct ghu_mspan_slab *slabs;
 static struct ghu_mspan_slab *avail[MAX_WINDOWS + 1];	/* by number of windows */
 static struct ghu_mspan_slab *discarded[MAX_WINDOWS + 1];
@@ -209,7 +208,7 @@ static struct ghu_mspan *record_alloc(unsigned int nwindows)
 	struct ghu_mspan_slab *slab;
 	struct ghu_mspan *s = NULL;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	slab = get_slab(nwindows);
 	if (!slab)
 		goto unlock;
@@ -221,7 +220,7 @@ static struct ghu_mspan *record_alloc(unsigned int nwindows)
 	if (++slab->nr_used == slab->nr_max)
 		avail_remove(slab);
 unlock:
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return s;
 }
 
@@ -233,9 +232,9 @@ static void discard_slab(struct ghu_mspan_slab *slab)
 	avail_remove(slab);
 	slab->free = NULL;
 	slab->nr_carved = 0;
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	ghu_madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	slab->next_avail = discarded[nwindows];
 	discarded[nwindows] = slab;
 }
@@ -250,7 +249,7 @@ static void record_free(struct ghu_mspan *s)
 {
 	struct ghu_mspan_slab *slab = slab_of(s);
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	s->next = slab->free;
 	slab->free = s;
 	if (slab->nr_used-- == slab->nr_max)
@@ -258,7 +257,7 @@ static void record_free(struct ghu_mspan *s)
 	if (!slab->nr_used && is_long(slab) &&
 	    (is_long(slab->next_avail) || is_long(slab->prev_avail)))
 		discard_slab(slab);
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 }
 
 struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
@@ -276,7 +275,7 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
 void ghu_mspan_bytes(size_t *inuse, size_t *sys)
 {
 	*inuse = 0;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	*sys = nr_regions * sizeof(struct region);
 	for (const struct ghu_mspan_slab *slab = slabs; slab; slab = slab->next) {
 		*inuse += (size_t)slab->nr_used * slab->record_bytes;
@@ -285,7 +284,7 @@ void ghu_mspan_bytes(size_t *inuse, size_t *sys)
 		else
 			*sys += slab->nr_carved ? SLAB_BYTES : 0;
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 }
 
 /* ---- spans ---- */
@@ -371,9 +370,9 @@ static void put_run(unsigned int sizeclass, uintptr_t addr, size_t npages)
 
 void ghu_mspan_count_pages(size_t npages)
 {
-	ghu_lock(&ghu_mspan_lock);
-	__atomic_store_n(&ghu_pages_inuse, ghu_pages_inuse + npages, __ATOMIC_RELAXED);
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
+	__atomic_store_n(&ghu_spans.pages_inuse, ghu_spans.pages_inuse + npages, __ATOMIC_RELAXED);
+	ghu_unlock(&ghu_spans.lock);
 }
 
 static struct ghu_mspan *create(unsigned int sizeclass, size_t npages, size_t align)

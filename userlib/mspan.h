@@ -61,7 +61,7 @@ enum {
 struct ghu_mspan {
 	struct ghu_mspan *next;	/* in the ring of its owner or class; free records */
 	struct ghu_mspan *prev;	/* in the ring of its class */
-	struct ghu_mcache *owner;	/* read by others under ghu_mspan_lock, which its writer may not have */
+	struct ghu_mcache *owner;	/* read by others under ghu_spans.lock, which its writer may not have */
 	size_t npages;
 
 	uintptr_t base;
@@ -86,10 +86,26 @@ _Static_assert(sizeof(struct ghu_mspan) == 64, "state bytes begin in the middle 
 
 /* What the page map says of pages that went back to the page heap. */
 extern struct ghu_mspan ghu_mspan_gone;
-/* Records, the list of all of them, and what empty.c keeps.  Taken before a class's lock. */
-extern struct ghu_lock ghu_mspan_lock;
-/* Pages of all spans in use; written under it. */
-extern size_t ghu_pages_inuse;
+/*
+ * What is written each time that a span comes or goes: a cache line, which CPUs that do so at the
+ * same time have to fetch from each other.  All of it is written under the lock.
+ */
+struct ghu_spans {
+	/* Records, the list of all of them, and what empty.c keeps.  Taken before a class's lock. */
+	struct ghu_lock lock;
+	size_t pages_inuse;	/* of all spans in use */
+
+	/* empty.c's: */
+	size_t pages_kept;
+	uint8_t ticks;		/* calls */
+	uint8_t next_list;	/* the one that gives back next */
+	uint8_t next_class;	/* that gave one to another class last */
+	uint64_t filled[4];	/* bit i: list i holds something */
+} __attribute__((aligned(64)));
+
+_Static_assert(sizeof(struct ghu_spans) == 64, "a cache line");
+
+extern struct ghu_spans ghu_spans;
 
 /*
  * A span from the page heap, in the page map; sizeclass 0: for one large object.
@@ -115,7 +131,7 @@ void ghu_mspan_release(struct ghu_mspan *s);
 /* So many more pages are in use, or fewer. */
 void ghu_mspan_count_pages(size_t npages);
 /*
- * All records in turn, from { 0 } on; NULL after the last.  ghu_mspan_lock must be held.
+ * All records in turn, from { 0 } on; NULL after the last.  ghu_spans.lock must be held.
  * A round may be interrupted: records that come or go meanwhile may be missed.
  */
 struct ghu_mspan_iter {

@@ -6,7 +6,7 @@
  * threads are many, or memory matters more.
  *
  * They are OWNED, and in no ring: who looks at all records sees spans without objects.  They
- * change their class under ghu_mspan_lock, for the same reason.
+ * change their class under ghu_spans.lock, for the same reason.
  */
 #include "empty.h"
 #include "mcache.h"
@@ -56,9 +56,9 @@ struct ghu_mspan *ghu_spare_take(struct ghu_mcache *mc, unsigned int sizeclass)
 	if (!mc->spare || !is_plain(sizeclass))
 		return NULL;
 	s = pop(mc);
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	ghu_mspan_renew(s, sizeclass);
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return s;
 }
 

@@ -33,7 +33,7 @@
 /* Records looked at while the lock is held. */
 #define BATCH	64u
 
-/* What was told; under ghu_mspan_lock. */
+/* What was told; under ghu_spans.lock. */
 struct tally {
 	uint64_t in, out;
 };
@@ -54,7 +54,7 @@ static void update_locked(struct tally *t, uint64_t counted, uint64_t live)
 
 static void update_tallies(struct ghu_stats *st, const struct ghu_taken *taken)
 {
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	for (size_t i = 0; i < GHU_NUM_CLASSES; i++) {
 		update_locked(&told[i], taken->objects[i], st->class[i].live);
 		st->class[i].mallocs = told[i].in;
@@ -63,7 +63,7 @@ static void update_tallies(struct ghu_stats *st, const struct ghu_taken *taken)
 	update_locked(&told_large_bytes, taken->large_bytes, st->class[0].bytes);
 	st->large_allocated = told_large_bytes.in;
 	st->large_freed = told_large_bytes.out;
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 }
 
 static uint64_t count_live(const struct ghu_mspan *s)
@@ -92,7 +92,7 @@ static bool count_some(struct ghu_stats *st, struct ghu_mspan_iter *it)
 {
 	const struct ghu_mspan *s = NULL;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	for (unsigned int n = 0; n < BATCH; n++) {
 		s = ghu_mspan_iterate(it);
 		if (!s)
@@ -100,7 +100,7 @@ static bool count_some(struct ghu_stats *st, struct ghu_mspan_iter *it)
 		if (ghu_mspan_where(s) != GHU_SPAN_IS_DEAD)
 			count_span(st, s);
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return s;
 }
 

@@ -11,7 +11,7 @@
  *
  * sweepgen rises by 2 with each cycle.  A span whose sweepgen is not that is yet to
  * be looked at; new ones are born with the current one.  All of it is under
- * ghu_mspan_lock: the cursor, and the walk over the records, so a span is looked at
+ * ghu_spans.lock: the cursor, and the walk over the records, so a span is looked at
  * once.  Spans that a thread owns are skipped: the owner sweeps them itself.
  */
 #include "mcentral.h"
@@ -30,7 +30,7 @@
 static uint32_t sweepgen;
 static bool active;
 static size_t allocated_pages;		/* since the last cycle began */
-static struct ghu_mspan_iter cursor;	/* under ghu_mspan_lock, like all changes of the rest */
+static struct ghu_mspan_iter cursor;	/* under ghu_spans.lock, like all changes of the rest */
 
 static bool is_active(void)
 {
@@ -44,12 +44,12 @@ uint32_t ghu_sweepgen(void)
 
 void ghu_sweep_start(void)
 {
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	__atomic_store_n(&sweepgen, sweepgen + 2, __ATOMIC_RELAXED);
 	__atomic_store_n(&active, true, __ATOMIC_RELAXED);
 	__atomic_store_n(&allocated_pages, 0, __ATOMIC_RELAXED);
 	cursor = (struct ghu_mspan_iter){ 0 };
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 }
 
 /* It can become DEAD meanwhile, but no other span. */
@@ -64,7 +64,7 @@ static size_t sweep_some(void)
 	struct ghu_mspan *s, *dead = NULL, *next;
 	size_t pages = 0;
 
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	for (unsigned int n = 0; n < BATCH && active; n++) {
 		s = ghu_mspan_iterate(&cursor);
 		if (!s) {
@@ -82,7 +82,7 @@ static size_t sweep_some(void)
 			dead = s;
 		}
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	for (; dead; dead = next) {
 		next = dead->next;
 		ghu_mspan_destroy(dead);
@@ -103,7 +103,7 @@ void ghu_sweep_allocated(size_t npages)
 
 static bool is_due(void)
 {
-	size_t inuse = __atomic_load_n(&ghu_pages_inuse, __ATOMIC_RELAXED);
+	size_t inuse = __atomic_load_n(&ghu_spans.pages_inuse, __ATOMIC_RELAXED);
 
 	return __atomic_load_n(&allocated_pages, __ATOMIC_RELAXED) >= inuse / 4 + MIN_CYCLE_PAGES;
 }

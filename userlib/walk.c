@@ -66,7 +66,7 @@ static bool next_copy(struct ghu_mspan_iter *it, struct copy *c)
 	const struct ghu_mspan *s = NULL;
 
 	c->area.start = NULL;
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	for (unsigned int n = 0; n < BATCH; n++) {
 		s = ghu_mspan_iterate(it);
 		if (!s)
@@ -76,7 +76,7 @@ static bool next_copy(struct ghu_mspan_iter *it, struct copy *c)
 			break;
 		}
 	}
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return s;
 }
 

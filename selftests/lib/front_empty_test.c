@@ -165,6 +165,68 @@ static int test_growing(void)
 	return T_PASS;
 }
 
+static int before_in_memory(const char *addr)
+{
+	for (int i = 0; i < N; i++)
+		if (p[i] && p[i] + LONG == addr)
+			return i;
+	return -1;
+}
+
+/* An object grows over what begins at addr and is kept. */
+static bool grows_over(const char *addr)
+{
+	int i = before_in_memory(addr);
+
+	return i >= 0 && realloc(p[i], 2 * LONG) == p[i];
+}
+
+/* Four objects, each behind one that is in use. */
+static void keep_four(char **kept)
+{
+	int nr = 0;
+
+	goheap_flush();
+	alloc_all(LONG);
+	for (int i = 0; i < N && nr < 4; i += 3) {
+		int before = before_in_memory(p[i]);
+
+		if (before < 0 || before % 3 == 0)
+			continue;
+		kept[nr++] = p[i];
+		vfree(p[i]);
+		p[i] = NULL;
+	}
+}
+
+/* Then those that were kept before and after it still are, and it is not. */
+static int test_from_amid(void)
+{
+	char *kept[4];
+
+	if (!keeps())
+		return T_SKIP;
+	keep_four(kept);
+	T(grows_over(kept[1]));
+	T_EQ(ghu_empty_bytes(), 3 * LONG);
+	T(record_of(kept[0])->prev == record_of(kept[2]));
+	T(vmalloc(LONG) == kept[3]);
+	T(vmalloc(LONG) == kept[2]);
+	T(vmalloc(LONG) == kept[0]);
+	T(vmalloc(LONG) != kept[1]);
+	free_all();
+
+	keep_four(kept);
+	T(grows_over(kept[0]));
+	T(record_of(kept[3])->prev == record_of(kept[1]));
+	T(grows_over(kept[3]));
+	T(vmalloc(LONG) == kept[2]);
+	T(vmalloc(LONG) == kept[1]);
+	T_EQ(ghu_empty_bytes(), 0);
+	free_all();
+	return T_PASS;
+}
+
 static int test_trim(void)
 {
 	size_t before;
@@ -437,6 +499,7 @@ static const struct t_case cases[] = {
 	{ "they do not become that of objects of size 0", test_size_0 },
 	{ "a second free, and realloc, of what is kept", test_freed },
 	{ "an object grows over one", test_growing },
+	{ "which others were kept before and after", test_from_amid },
 	{ "trim", test_trim },
 	{ "what nobody needs goes back", test_age },
 	{ "threads", test_threads },

@@ -343,11 +343,11 @@ static void *look_at_records(void *arg)
 	uintptr_t sum = 0;
 
 	get(0);
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	while ((s = ghu_mspan_iterate(&it)))
 		if (ghu_mspan_where(s) == GHU_SPAN_IS_OWNED)
 			sum += s->base;
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	put(1, (void *)sum);
 	return arg;
 }

@@ -471,10 +471,10 @@ static int locks_held;
 
 static void *hold_records(void *arg)
 {
-	ghu_lock(&ghu_mspan_lock);
+	ghu_lock(&ghu_spans.lock);
 	__atomic_store_n(&locks_held, 1, __ATOMIC_RELEASE);
 	usleep(100000);
-	ghu_unlock(&ghu_mspan_lock);
+	ghu_unlock(&ghu_spans.lock);
 	return arg;
 }
 
