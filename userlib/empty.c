@@ -89,6 +89,15 @@ static void count(size_t *n, size_t npages)
 	__atomic_store_n(n, *n + npages, __ATOMIC_RELAXED);
 }
 
+/* Before the lock is taken: others wait as long as who has it waits for a cache line. */
+static struct ghu_mspan *prefetch_first(const struct list *l)
+{
+	struct ghu_mspan *s = __atomic_load_n(&l->first, __ATOMIC_RELAXED);
+
+	__builtin_prefetch(s, 1);
+	return s;
+}
+
 /* Read without the lock. */
 static inline void set_first(struct list *l, struct ghu_mspan *s)
 {
@@ -251,7 +260,7 @@ struct ghu_mspan *ghu_empty_get(unsigned int sizeclass, size_t npages)
 	struct ghu_mspan *s;
 	bool due;
 
-	if (!__atomic_load_n(&l->first, __ATOMIC_RELAXED))
+	if (!prefetch_first(l))
 		return NULL;
 	ghu_lock(&ghu_spans.lock);
 	due = tick();
@@ -267,7 +276,7 @@ unsigned int ghu_empty_get_some(unsigned int sizeclass, size_t npages,
 	unsigned int n = 0;
 	bool due;
 
-	if (!__atomic_load_n(&l->first, __ATOMIC_RELAXED))
+	if (!prefetch_first(l))
 		return 0;
 	ghu_lock(&ghu_spans.lock);
 	due = tick();
@@ -296,6 +305,7 @@ bool ghu_empty_put(struct ghu_mspan *s)
 
 	if (!ghu_empty_may_keep(s))
 		return false;
+	prefetch_first(l);
 	ghu_lock(&ghu_spans.lock);
 	due = tick();
 	put_locked(s, l);
