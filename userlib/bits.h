@@ -43,15 +43,6 @@ static inline void ghu_set_bit(uint64_t *words, size_t i, bool on)
 	words[i / 64] = on ? words[i / 64] | bit : words[i / 64] & ~bit;
 }
 
-static inline unsigned int ghu_count_set(const uint64_t *words, size_t nr_words)
-{
-	uint64_t nr = 0;
-
-	for (size_t i = 0; i < nr_words; i++)
-		nr += ghu_count_bits(words[i]);
-	return (unsigned int)nr;
-}
-
 /* The first bit from i on, around, that is set; one of those words must have one. */
 static inline unsigned int ghu_next_bit(const uint64_t *words, size_t nr_words, unsigned int i)
 {
