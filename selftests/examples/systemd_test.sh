@@ -30,7 +30,7 @@ stop_systemd()
 	wait "$manager" 2>/dev/null
 	find $group -depth -type d -exec rmdir {} +
 }
-trap 'stop_systemd; rm -rf $units/{example.service,goheap-prometheus.*,all.target,redis-server.service.d} $lib /usr/bin/goheap $metrics' EXIT
+trap 'stop_systemd; rm -rf $units/{example.service,goheap-prometheus.*,timers.target.wants/goheap-*,all.target,redis-server.service.d} $lib /usr/bin/goheap $metrics' EXIT
 
 # Where the packages have it.
 install_all()
@@ -40,8 +40,7 @@ install_all()
 	cp "$here/service/example.service" "$top/userlib/install/goheap-prometheus.timer" $units
 	sed 's,@BINDIR@,/usr/bin,' "$top/userlib/install/goheap-prometheus.service.in" \
 		>$units/goheap-prometheus.service
-	printf '[Unit]\nWants=%s\n' 'redis-server.service example.service goheap-prometheus.timer' \
-		>$units/all.target
+	printf '[Unit]\nWants=%s\n' 'redis-server.service example.service' >$units/all.target
 }
 
 # Without what looks after devices, modules and settings, which are not its own.
@@ -134,9 +133,14 @@ drop_in()
 	note "$(goheap list)"
 }
 
-# Those of both, which it has every 15 s.
+# By the command that README.md has in its text; then of both, every 15 s.
 measured()
 {
+	local enable
+
+	enable=$(grep -o 'systemctl enable [a-z. -]*' "$top/README.md")
+	inside bash -c "$enable" &&
+		[ "$(inside systemctl is-enabled goheap-prometheus.timer)" = enabled ] || return
 	soon grep -qs '^goheap_.*comm="redis-server"' $metrics && grep -q '^goheap_.*comm="python3"' $metrics &&
 		promtool check metrics <$metrics >&2 && return
 	note "$(head -n 50 $metrics)"
