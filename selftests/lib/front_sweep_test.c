@@ -165,6 +165,44 @@ static int test_orders(void)
 	return T_PASS;
 }
 
+/* Wherever an object lies in a span it is counted; and one that is kept with the watch has it. */
+static int test_counts(void)
+{
+	uint8_t *states, was[GHU_MAX_OBJECTS];
+	struct ghu_mspan *s;
+
+	T_SUB(make_shared());
+	s = span_of(objects[0]);
+	states = ghu_states(s);
+	memcpy(was, states, s->nelems);
+	memset(states, GHU_OBJ_LIVE, s->nelems);
+	for (unsigned int i = 0; i < s->nelems; i++) {
+		states[i] = GHU_OBJ_FREE;
+		T_EQ(ghu_mspan_count_free(s), 1);
+		states[i] = GHU_OBJ_KEPT_WATCH;
+		T_EQ(ghu_mspan_count_free(s), 0);
+		T_EQ(ghu_mspan_watch(s, 0), 0);
+		T(!memchr(states, GHU_OBJ_WATCH, s->nelems));
+		states[i] = GHU_OBJ_LIVE;
+	}
+	memcpy(states, was, s->nelems);
+	return T_PASS;
+}
+
+/* How many classes have a span is what says when all were given up. */
+static int test_classes(void)
+{
+	goheap_flush();
+	T_EQ(ghu_mcache->nr_have_spans, 0);
+	for (size_t size = 100; size <= 1000; size += 300)
+		vfree(vmalloc(size));
+	T_EQ(ghu_mcache->nr_have_spans, 4);
+	goheap_flush();
+	T_EQ(ghu_mcache->nr_have_spans, 0);
+	T(!ghu_mcache->owned_pages);
+	return T_PASS;
+}
+
 /* Who needs a span gets those with free objects before the heap grows by half. */
 static int test_reuse(void)
 {
@@ -534,6 +572,8 @@ static const struct t_case cases[] = {
 	{ "where spans are, and what their records say", test_states },
 	{ "new spans have few objects at first", test_extend },
 	{ "the watch is handed on, and returns the span", test_watch },
+	{ "objects are counted, and a watch is seen", test_counts },
+	{ "classes with spans are counted", test_classes },
 	{ "any order of frees returns every span", test_orders },
 	{ "free objects are used before the heap grows", test_reuse },
 	{ "of spans that were let go, one with room first", test_room_first },
