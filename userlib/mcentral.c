@@ -170,18 +170,22 @@ struct ghu_mspan *ghu_mcentral_grow(size_t sizeclass, struct ghu_mcache *owner)
 struct ghu_mspan *ghu_mcentral_take_back(struct ghu_mspan *s)
 {
 	struct mcentral *mc = central_of(s);
+	struct ghu_mspan *dead = NULL;
 	unsigned int nfree;
 
 	while (ghu_mspan_extend(s))
 		;
 	ghu_lock(&mc->lock);
 	nfree = ghu_mspan_watch(s, 0);
-	if (nfree == s->nelems)
+	if (nfree == s->nelems) {
 		ghu_mspan_set_where(s, GHU_SPAN_IS_DEAD);
-	else
+		dead = s;
+	} else {
 		insert(mc, s, is_worth(s, nfree));
+	}
+	/* From here on who frees its last object makes another span of it. */
 	ghu_unlock(&mc->lock);
-	return nfree == s->nelems ? s : NULL;
+	return dead;
 }
 
 void ghu_mcentral_uncache_span(struct ghu_mspan *s)

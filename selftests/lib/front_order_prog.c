@@ -21,6 +21,7 @@
 #include "heap.h"
 #include "init.h"
 #include "mcache.h"
+#include "mcentral.h"
 #include "mspan.h"
 #include "pagemap.h"
 #include "profile.h"
@@ -362,6 +363,49 @@ static void records(void)
 	pthread_join(t, NULL);
 }
 
+#define NR_GIVEN_UP	64
+
+static int numbers[NR_GIVEN_UP];
+
+static void *make_another_of_it(void *arg)
+{
+	char *p, *q;
+
+	vmalloc(0);
+	for (const int *nr = arg; nr > numbers; nr--)
+		numbers[nr - numbers]++;
+	p = get(0);
+	vfree(p);
+	q = vmalloc(112);
+	if (ghu_pagemap_get((uintptr_t)p) != ghu_pagemap_get((uintptr_t)q))
+		die("it is not made another one");
+	vfree(q);
+	return arg;
+}
+
+/*
+ * A span whose last object is freed as soon as it was given up is no longer what it was.  The
+ * sanitizer remembers four accesses to a word, which ones depends on how many there were before.
+ */
+static void given_up(void)
+{
+	struct ghu_mspan *s;
+	pthread_t t;
+
+	vmalloc(0);
+	for (int i = 0; i < NR_GIVEN_UP; i++) {
+		s = ghu_mcentral_grow(ghu_size_to_class(96), ghu_mcache);
+		__atomic_store_n(&ghu_states(s)[0], GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+		if (pthread_create(&t, NULL, make_another_of_it, &numbers[i]))
+			die("no thread");
+		put(1, (void *)s->base);
+		ghu_mcentral_uncache_span(s);
+		put(0, get(1));
+		pthread_join(t, NULL);
+		put(0, NULL);
+	}
+}
+
 /* ---- the profile ---- */
 
 static void *look_at_buckets(void *arg)
@@ -463,6 +507,7 @@ static const struct {
 	{ "lock_spins", lock_spins },
 	{ "lock_sleeps", lock_sleeps },
 	{ "records", records },
+	{ "given_up", given_up },
 	{ "profile", profile },
 	{ "stack", stack },
 	{ "stacks", stacks },
