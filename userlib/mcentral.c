@@ -198,16 +198,22 @@ void ghu_mcentral_uncache_span(struct ghu_mspan *s)
 
 /* ---- free ---- */
 
-/* It may be the last object. */
+/*
+ * It may be the last object.  If the span has an owner then, that may make another span of it at
+ * once, though the class is locked: spare.c does not lock it.
+ */
 static bool free_last(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	struct mcentral *mc = central_of(s);
-	struct ghu_mspan *dead;
+	struct ghu_mspan *dead = NULL;
+	bool is_shared;
 	uint8_t old;
 
 	ghu_lock(&mc->lock);
+	is_shared = ghu_mspan_where(s) == GHU_SPAN_IS_SHARED;
 	old = ghu_exchange8(&ghu_states(s)[index], GHU_OBJ_FREE);
-	dead = bury_empty(mc, s, index);
+	if (is_shared)
+		dead = bury_empty(mc, s, index);
 	ghu_unlock(&mc->lock);
 	if (dead && !ghu_spare_keep(ghu_mcache, dead))
 		ghu_mspan_destroy(dead);
