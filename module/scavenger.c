@@ -26,6 +26,9 @@
  *
  * A scan takes whole 2 MiB blocks of all heaps first, and only when there are none
  * left what is smaller, for that may split a huge page of which the rest is in use.
+ * It only tries locks: who has one may need what the reclaimer has.  But who has it may
+ * also be waiting for the CPU alone, while somebody is killed for want of memory that
+ * is idle; so a scan that released nothing for such a reason rests, and tries once more.
  *
  * Whoever else asks is told the truth: the shrinker's file `count` in debugfs, and
  * drop_caches, which takes half again and again until next to nothing is left.
@@ -78,6 +81,13 @@
 /* In one call: heaps looked at, and steps in each.  A step may free nothing. */
 #define GOHEAP_SHRINK_HEAPS	64
 #define GOHEAP_SHRINK_STEPS	64
+
+/*
+ * The rest.  Who used up the CPU time of its cgroup gets none for up to 100 ms.  The memory
+ * controller reclaims 16 times before somebody is killed, and asks about three times in each:
+ * in all that is 240 ms, and would be 2 without a rest.
+ */
+#define GOHEAP_SHRINK_WAIT_MS	5
 
 /* Pressure that was not felt for so long is over. */
 #define GOHEAP_PRESSURE_GAP_NS	NSEC_PER_SEC
@@ -315,17 +325,21 @@ static void goheap_pressure_answered(struct goheap *heap)
 
 /*
  * Releases @want pages of memory, if so many are idle, and at most one run more; says
- * how many.
+ * how many, and whether a lock was in the way.
  */
-static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want, bool whole_only)
+static unsigned long goheap_shrink_heap(struct goheap *heap, unsigned long want, bool whole_only,
+					bool *busy)
 {
 	struct goheap_step step = { .cause = GOHEAP_CAUSE_PRESSURE, .whole_only = whole_only };
 	unsigned long freed = 0;
 	unsigned int i;
+	int err;
 
 	for (i = 0; i < GOHEAP_SHRINK_STEPS && freed < want; i++) {
 		step.want_pages = DIV_ROUND_UP((want - freed) << PAGE_SHIFT, GH_PAGE_SIZE);
-		if (goheap_release_step(heap, &step))
+		err = goheap_release_step(heap, &step);
+		*busy |= err == -EAGAIN;
+		if (err)
 			break;
 		freed += step.hw_pages;
 		if (step.hw_pages)
@@ -343,7 +357,7 @@ static void goheap_tell_pressure(struct goheap *heap, unsigned long want)
 
 /* Asks each heap, or as many as it takes to release @want pages; says how many were. */
 static unsigned long goheap_shrink_round(struct shrink_control *sc, unsigned long want,
-					 bool whole_only)
+					 bool whole_only, bool *busy)
 {
 	unsigned long freed = 0, nr_heaps, nr;
 	struct goheap *heap;
@@ -358,7 +372,7 @@ static unsigned long goheap_shrink_round(struct shrink_control *sc, unsigned lon
 			continue;
 		if (whole_only)
 			goheap_tell_pressure(heap, want - freed);
-		freed += goheap_shrink_heap(heap, want - freed, whole_only);
+		freed += goheap_shrink_heap(heap, want - freed, whole_only, busy);
 		goheap_put_async(heap);
 	}
 	return freed;
@@ -367,15 +381,20 @@ static unsigned long goheap_shrink_round(struct shrink_control *sc, unsigned lon
 static unsigned long goheap_shrink_scan(struct shrinker *shrinker, struct shrink_control *sc)
 {
 	unsigned long freed;
+	bool busy = false;
 
 	/* The zap may take i_mmap_rwsem, which file systems hold while they allocate. */
 	if (!(sc->gfp_mask & __GFP_FS))
 		return SHRINK_STOP;
 	if (goheap_reclaimed() >= GOHEAP_SHRINK_ENOUGH)
 		return 0;
-	freed = goheap_shrink_round(sc, sc->nr_to_scan, true);
+	freed = goheap_shrink_round(sc, sc->nr_to_scan, true, &busy);
 	if (freed < sc->nr_to_scan)
-		freed += goheap_shrink_round(sc, sc->nr_to_scan - freed, false);
+		freed += goheap_shrink_round(sc, sc->nr_to_scan - freed, false, &busy);
+	if (!freed && busy && !current_is_kswapd()) {
+		schedule_timeout_killable(msecs_to_jiffies(GOHEAP_SHRINK_WAIT_MS));
+		freed = goheap_shrink_round(sc, sc->nr_to_scan, false, &busy);
+	}
 	goheap_account_reclaimed(freed);
 	return freed ? freed : SHRINK_STOP;
 }

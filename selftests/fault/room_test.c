@@ -8,6 +8,7 @@
 #include <module.h>
 #include <kselftest_harness.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/swap.h>
 #include <sys/syscall.h>
@@ -186,7 +187,36 @@ TEST_F_TIMEOUT(cgroup, no_headroom, 60)
 	EXPECT_EQ(0, file_field(cg_file("memory.events"), "oom_kill"));
 }
 
-/* ---- a writer waits for the mmap lock -------------------------------------------- */
+/* ---- locks that others have -------------------------------------------------------- */
+
+static int heap_fd;
+
+/* 24 MiB idle, and then 16 in use. */
+static void fill_instead(void)
+{
+	char *idle[12], *more;
+
+	for (int i = 0; i < 12; i++) {
+		idle[i] = span_new(heap_fd, 256);
+		CHILD_MUST(idle[i]);
+		fill(idle[i], 2 * MIB, i);
+	}
+	for (int i = 0; i < 12; i++)
+		CHILD_MUST(!span_free(heap_fd, idle[i], 256));
+	more = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	CHILD_MUST(more != MAP_FAILED);
+	/* Small pages: a fault each, which holds the mmap lock while it is short of memory. */
+	madvise(more, 16 * MIB, MADV_NOHUGEPAGE);
+	fill(more, 16 * MIB, 1);
+	munmap(more, 16 * MIB);
+}
+
+static void enter_with_heap(void)
+{
+	cg_enter();
+	heap_fd = dev_open();
+	CHILD_MUST(arena_map(heap_fd, GIB) != MAP_FAILED);
+}
 
 static void *map_and_unmap(void *arg)
 {
@@ -196,30 +226,14 @@ static void *map_and_unmap(void *arg)
 	return arg;
 }
 
-/* 24 MiB idle, and then 16 in use, where there is room for 32. */
 static void others_map_and_unmap(void)
 {
-	char *idle[12], *more;
 	pthread_t t;
-	int fd;
 
-	cg_enter();
-	fd = dev_open();
-	CHILD_MUST(arena_map(fd, GIB) != MAP_FAILED);
-	for (int i = 0; i < 12; i++) {
-		idle[i] = span_new(fd, 256);
-		CHILD_MUST(idle[i]);
-		fill(idle[i], 2 * MIB, i);
-	}
-	for (int i = 0; i < 12; i++)
-		CHILD_MUST(!span_free(fd, idle[i], 256));
+	enter_with_heap();
 	for (int i = 0; i < 2; i++)
 		CHILD_MUST(!pthread_create(&t, NULL, map_and_unmap, NULL));
-	more = mmap(NULL, 16 * MIB, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	CHILD_MUST(more != MAP_FAILED);
-	/* Small pages: a fault each, which holds the lock while it is short of memory. */
-	madvise(more, 16 * MIB, MADV_NOHUGEPAGE);
-	fill(more, 16 * MIB, 1);
+	fill_instead();
 	_exit(0);
 }
 
@@ -234,6 +248,72 @@ TEST_F_TIMEOUT(cgroup, others_wait_for_the_mmap_lock, 60)
 		others_map_and_unmap();
 	EXPECT_EQ(0, reap(pid));
 	EXPECT_EQ(0, file_field(cg_file("memory.events"), "oom_kill"));
+}
+
+#define SLOW		"/sys/fs/cgroup/goheap_room_test_slow"
+
+/* Has the heap's locks much of the time, and the CPU for a hundredth of it. */
+static int look_for_old(void *arg)
+{
+	struct goheap_scavenge sc = {
+		.size = sizeof(sc), .max_bytes = ALL, .min_age_ns = ALL >> 1,
+	};
+
+	while (!ioctl(heap_fd, GOHEAP_SCAVENGE, &sc) && !sc.released_bytes)
+		;
+	return 1;
+}
+
+/* Processes of their own, as of the program's threads none can be in another cgroup. */
+static pid_t begin_to_look(int nr)
+{
+	static char stacks[3][64 << 10] __attribute__((aligned(16)));
+	char text[16];
+	pid_t pid;
+
+	pid = clone(look_for_old, stacks[nr + 1], CLONE_VM | CLONE_FILES | SIGCHLD, NULL);
+	CHILD_MUST(pid > 0);
+	snprintf(text, sizeof(text), "%d", pid);
+	CHILD_MUST(!file_write(SLOW "/cgroup.procs", text));
+	return pid;
+}
+
+static void others_have_no_cpu(void)
+{
+	pid_t pids[3];
+
+	enter_with_heap();
+	for (int i = 0; i < 3; i++)
+		pids[i] = begin_to_look(i);
+	for (int i = 0; i < 50; i++)
+		fill_instead();
+	for (int i = 0; i < 3; i++) {
+		kill(pids[i], SIGKILL);
+		CHILD_MUST(reap(pids[i]) == 128 + SIGKILL);
+	}
+	_exit(0);
+}
+
+/* The program would be killed for want of memory in each tenth to twentieth round. */
+TEST_F_TIMEOUT(cgroup, who_has_the_lock_has_no_cpu, 120)
+{
+	pid_t pid;
+
+	file_write("/sys/fs/cgroup/cgroup.subtree_control", "+cpu");
+	rmdir(SLOW);
+	ASSERT_EQ(0, mkdir(SLOW, 0755));
+	if (file_write(SLOW "/cpu.max", "1000 100000"))
+		SKIP(goto out, "no limits of CPU time");
+	ASSERT_EQ(0, file_write(cg_file("memory.max"), "32M"));
+	file_write(cg_file("memory.swap.max"), "0");
+	pid = fork();
+	if (!pid)
+		others_have_no_cpu();
+	EXPECT_EQ(0, reap(pid));
+	EXPECT_EQ(0, file_field(cg_file("memory.events"), "oom_kill"));
+out:
+	for (int i = 0; i < 1000 && rmdir(SLOW); i++)
+		sleep_ms(10);
 }
 
 /* ---- swap is full --------------------------------------------------------------- */
