@@ -551,10 +551,12 @@ static int highest_of(const struct ghu_mspan *s, uint8_t state)
 bool ghu_mspan_pass_watch(struct ghu_mspan *s, unsigned int index, uint8_t state)
 {
 	uint8_t watch = (uint8_t)(state - GHU_OBJ_LIVE + GHU_OBJ_WATCH);
+	/* Who is giving up the span may just have extended it. */
+	unsigned int nelems = __atomic_load_n(&s->nelems, __ATOMIC_RELAXED);
 	int i;
 
 	do
-		i = 2 * index < s->nelems ? highest_of(s, state) : lowest_of(s, state);
+		i = 2 * index < nelems ? highest_of(s, state) : lowest_of(s, state);
 	while (i >= 0 && !ghu_replace8(&ghu_states(s)[i], state, watch));
 	return i >= 0;
 }

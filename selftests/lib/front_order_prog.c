@@ -406,6 +406,37 @@ static void given_up(void)
 	}
 }
 
+static void *free_watched(void *arg)
+{
+	char *p;
+
+	vmalloc(0);
+	p = get(0);
+	if (state_of(p) != GHU_OBJ_WATCH)
+		die("it is not watched");
+	vfree(p);
+	return arg;
+}
+
+/* Who gives up a span of new memory makes all its objects; who frees the watched one looks how many. */
+static void extended(void)
+{
+	struct ghu_mspan *s;
+	pthread_t t;
+
+	vmalloc(0);
+	for (int i = 0; i < NR_GIVEN_UP; i++) {
+		s = ghu_mcentral_grow(ghu_size_to_class(128), ghu_mcache);
+		__atomic_store_n(&ghu_states(s)[0], GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+		__atomic_store_n(&ghu_states(s)[1], GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+		t = start(free_watched);
+		ghu_mcentral_uncache_span(s);
+		put(0, (char *)s->base + 128);
+		pthread_join(t, NULL);
+		put(0, NULL);
+	}
+}
+
 /* ---- the profile ---- */
 
 static void *look_at_buckets(void *arg)
@@ -508,6 +539,7 @@ static const struct {
 	{ "lock_sleeps", lock_sleeps },
 	{ "records", records },
 	{ "given_up", given_up },
+	{ "extended", extended },
 	{ "profile", profile },
 	{ "stack", stack },
 	{ "stacks", stacks },

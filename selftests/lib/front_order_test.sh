@@ -11,7 +11,7 @@ here=$(dirname "$(realpath "$0")")
 bin=${BUILD:-$here/../../build}/selftests/lib
 list=$bin/order/list
 scenarios='begin heaps owned few sampled shared watched kept lock_free lock_spins lock_sleeps
-	records given_up profile stack stacks leaf'
+	records given_up extended profile stack stacks leaf'
 
 # FILE: PART OF THE LINE = model and ordering in it.
 models=(
