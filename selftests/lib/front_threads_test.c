@@ -106,13 +106,14 @@ static int test_ring(void)
 
 /* ---- everybody frees what anybody allocated ---- */
 
-#define SWAP_THREADS	6
+#define SWAP_THREADS	8
+#define FEW_SLOTS	((uint64_t)63 << 20)
 
 static void *swapper(void *arg)
 {
 	uint64_t x = (uintptr_t)arg * 0x9e3779b97f4a7c15ull + 1;
 
-	for (int i = 0; i < 60000 / SCALE; i++) {
+	for (int i = 0; i < 45000 / SCALE; i++) {
 		void *p;
 
 		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
@@ -122,14 +123,31 @@ static void *swapper(void *arg)
 	return NULL;
 }
 
-static int test_swap(void)
+/* Of the blocks few are in use at a time, and the threads give up what they have all the time. */
+static void *giver(void *arg)
+{
+	uint64_t x = (uintptr_t)arg * 0x9e3779b97f4a7c15ull + 1;
+
+	for (int i = 0; i < 45000 / SCALE; i++) {
+		void *p;
+
+		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
+		p = make_block(&x);
+		swap_block(x & FEW_SLOTS, p);
+		if (!(x >> 40 & 31))
+			goheap_flush();
+	}
+	return NULL;
+}
+
+static int run_swap(void *(*fn)(void *))
 {
 	pthread_t t[SWAP_THREADS];
 	size_t before = goheap_inuse_bytes();
 
 	for (int round = 0; round < 3; round++) {
 		for (uintptr_t i = 0; i < SWAP_THREADS; i++)
-			T(!pthread_create(&t[i], NULL, swapper, (void *)(i + 10)));
+			T(!pthread_create(&t[i], NULL, fn, (void *)(i + 10)));
 		for (int i = 0; i < SWAP_THREADS; i++)
 			pthread_join(t[i], NULL);
 		T_SUB(drop_all_blocks());
@@ -138,6 +156,16 @@ static int test_swap(void)
 		T(goheap_inuse_bytes() <= before + (256 << 10));
 	}
 	return T_PASS;
+}
+
+static int test_swap(void)
+{
+	return run_swap(swapper);
+}
+
+static int test_swap_few(void)
+{
+	return run_swap(giver);
 }
 
 /* ---- short threads ---- */
@@ -380,6 +408,7 @@ static int test_fork(void)
 static const struct t_case cases[] = {
 	{ "one allocates, another frees", test_ring },
 	{ "all free what any allocated", test_swap },
+	{ "spans go from thread to thread", test_swap_few },
 	{ "10000 short threads, 64 at once", test_storm },
 	{ "malloc in the last destructors of threads", test_destructors },
 	{ "threads that sleep keep little", test_asleep },
