@@ -207,17 +207,6 @@ void *ghu_large_find(size_t sizeclass, size_t npages)
 	return (void *)s->base;
 }
 
-static void *begin_object(struct ghu_mspan *s, bool *needzero)
-{
-	ghu_mcache_count_large(1, s->npages);
-	*needzero = s->needzero;
-	if (ghu_options.guard)
-		set_guard(s);
-	make_large(s);
-	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
-	return (void *)s->base;
-}
-
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 {
 	size_t npages = ghu_pages_for(size) + !!ghu_options.guard;
@@ -230,44 +219,15 @@ void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 	if (p)
 		return p;
 	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0);
-	return s ? begin_object(s, needzero) : NULL;
-}
-
-/*
- * Once as many pages are free behind it.  They are nobody's, but the page heap gives the shortest
- * run that will do, so they are taken late.
- */
-static struct ghu_mspan *create_with_room(size_t npages)
-{
-	struct ghu_mspan *s = ghu_mspan_create(0, 2 * npages, 0);
-	bool needzero;
-
 	if (!s)
 		return NULL;
-	if (ghu_span_resize(s->base, s->npages, npages, &needzero)) {
-		ghu_mspan_destroy(s);
-		return NULL;
-	}
-	ghu_mspan_count_pages(npages - s->npages);
-	__atomic_store_n(&s->npages, npages, __ATOMIC_RELAXED);
-	return s;
-}
-
-void *ghu_large_alloc_to_grow(size_t size)
-{
-	size_t npages = ghu_pages_for(size);
-	struct ghu_mspan *s;
-	bool needzero;
-	void *p = NULL;
-
+	ghu_mcache_count_large(1, npages);
+	*needzero = s->needzero;
 	if (ghu_options.guard)
-		return ghu_large_alloc(size, 0, &needzero);
-	if (has_cache())
-		p = ghu_large_find(0, npages);
-	if (p)
-		return p;
-	s = create_with_room(npages);
-	return s ? begin_object(s, &needzero) : ghu_large_alloc(size, 0, &needzero);
+		set_guard(s);
+	make_large(s);
+	__atomic_store_n(ghu_states(s), GHU_OBJ_LIVE, __ATOMIC_RELAXED);
+	return (void *)s->base;
 }
 
 void *ghu_large_alloc_class(size_t sizeclass, bool *needzero)

@@ -18,8 +18,6 @@
 
 /* align: a power of two.  *needzero: it may hold old data.  NULL: no memory. */
 void *ghu_large_alloc(size_t size, size_t align, bool *needzero);
-/* The same for one that has grown, and so may grow again: there is room behind it, if possible. */
-void *ghu_large_alloc_to_grow(size_t size);
 /* One that this thread kept, or that is empty; it may hold old data.  NULL: none. */
 void *ghu_large_find(size_t sizeclass, size_t npages);
 /* The same of a class that ghu_large_has_class(); *needzero as above. */
@@ -44,9 +42,6 @@ static inline bool ghu_large_unsampled(void)
 {
 	return ghu_likely(!__atomic_load_n(&ghu_options.sampling, __ATOMIC_RELAXED));
 }
-
-/* To copy an object of that size takes far longer than to find a place where it can grow. */
-#define GHU_LARGE_WORTH_ROOM	((size_t)256 << 10)
 
 /* Sizes up to here are of classes that have other objects. */
 #define GHU_LARGE_MORE_THAN	14336u

@@ -520,23 +520,9 @@ static bool resize_in_place(struct ghu_mspan *s, size_t size)
 	return size > GHU_MAX_SMALL_SIZE && size <= MAX_SIZE && resize_large(s, size);
 }
 
-/* Where what grew to that size is moved to. */
-static ghu_on_stack ghu_noinline void *malloc_to_grow(size_t size)
-{
-	void *p;
-
-	if (size > MAX_SIZE || ghu_checked_on())
-		return malloc(size);
-	p = sampled(ghu_large_alloc_to_grow(size));
-	if (!p)
-		errno = ENOMEM;
-	return p;
-}
-
 static ghu_on_stack ghu_noinline void *realloc_moved(void *p, size_t size, size_t have)
 {
-	bool grows = size > have && size >= GHU_LARGE_WORTH_ROOM;
-	void *new = grows ? malloc_to_grow(size) : malloc(size);
+	void *new = malloc(size);
 
 	if (!new)
 		return NULL;
