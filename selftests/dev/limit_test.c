@@ -235,6 +235,34 @@ TEST_F(heap, what_is_idle_goes_when_it_is_in_the_way)
 		EXPECT_TRUE(filled(p[i], MIB, i));
 }
 
+/* Elements are read again from the one that room is made for: here they end before so many. */
+TEST_F(heap, a_vector_goes_on_where_room_was_made)
+{
+	char *end = mmap(NULL, 2 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct goheap_span *s;
+	struct goheap_stats st;
+	unsigned int done;
+	char *p[16];
+
+	ASSERT_NE(MAP_FAILED, end);
+	end += 4096;
+	ASSERT_EQ(0, mprotect(end, 4096, PROT_NONE));
+	s = (struct goheap_span *)end - 40;
+	for (int i = 0; i < 40; i++)
+		s[i] = (struct goheap_span){ .npages = i == 10 ? 2 * MIB_PAGES : 1 };
+	ASSERT_EQ(0, limit_set(self->fd, ALL, 16 * MIB));
+	ASSERT_TRUE(comb(self->fd, p));
+	EXPECT_EQ(-EFAULT, vec(self->fd, GOHEAP_SPAN_ALLOC, s, 64, 0, &done));
+	EXPECT_EQ(10, done);
+	EXPECT_EQ(0, s[10].addr);
+	ASSERT_EQ(0, stats(self->fd, &st));
+	EXPECT_EQ(8 * MIB + 10 * PAGE, st.heap_inuse);
+	EXPECT_EQ(0, vec(self->fd, GOHEAP_SPAN_ALLOC, s + 10, 30, 0, &done));
+	EXPECT_EQ(30, done);
+	EXPECT_LE(held(self->fd), 16 * MIB);
+	munmap(end - 4096, 2 * 4096);
+}
+
 TEST_F(heap, what_is_idle_stays_when_it_is_not)
 {
 	struct goheap_span s;

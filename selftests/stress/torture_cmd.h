@@ -404,11 +404,17 @@ static void op_bad_vec(void)
 	s.npages = ARENA / PAGE + 1 + below(1000);
 	must_refuse_vec(nr, vec_of(&s, 1), nr == GOHEAP_SPAN_ALLOC ? -ENOMEM : -EINVAL);
 
-	/* 40 elements can be read: the first chunk, and a part of the second. */
+	/*
+	 * 40 elements can be read: the first chunk, and a part of the second.  Where room had
+	 * to be made for one, a chunk begins with it.
+	 */
 	for (int i = 0; i < 40; i++)
 		g[i] = (struct goheap_span){ .npages = 1 };
 	err = vec(heap, GOHEAP_SPAN_ALLOC, g, 64, 0, &done);
-	MUST(err == -EFAULT ? done == 32 : err == -ENOMEM && may_be_full(PAGE, 0));
+	if (err == -EFAULT)
+		MUST(done == 32 || (done > 40 - 32 && done <= 40 && hard != ALL));
+	else
+		MUST(err == -ENOMEM && may_be_full(PAGE, 0));
 	for (unsigned int i = 0; i < done; i++)
 		MUST(!span_free(heap, (void *)g[i].addr, 1));
 	/* Where they are cannot be told. */
