@@ -142,6 +142,16 @@ run_debug-part()
 	ended debug-quick
 }
 
+# What failed, once more, and the first that its program said of it: who sees only the end of a
+# long output sees it too.  $1: the lines of run.sh
+failures()
+{
+	awk '
+	/^not ok / { print "# " $0; left = 3 }
+	/^# # / && left-- > 0
+	' "$1"
+}
+
 cd "$top" || exit 1
 mkdir -p "$BUILD/selftests/log"
 {
@@ -151,6 +161,7 @@ mkdir -p "$BUILD/selftests/log"
 	echo '# end of tests'
 } | tee "$record"
 grep -qx '# end of tests' "$record" || echo 'not ok run_all: cut short' | tee -a "$record"
+failures "$record"
 totals "$record" >"$BUILD/selftests/totals"
 status=$?
 cat "$BUILD/selftests/totals"
