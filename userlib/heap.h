@@ -17,6 +17,7 @@ struct ghu_request {
 	size_t align;
 	unsigned int flags;	/* GHU_SPAN_* */
 	uint8_t tag;
+	bool optional;		/* a heap here releases nothing for it */
 };
 
 /*
