@@ -28,7 +28,6 @@ export BUILD=${BUILD:-$top/build}
 reach=$BUILD/reach
 newer=$reach/debian13
 tests=${REACH_TESTS:-dev stress/threads_test}
-mirror=http://deb.debian.org
 
 fail()
 {
@@ -49,36 +48,15 @@ root_of()
 
 # ---- packages ------------------------------------------------------------------
 
-# Debian 13 as apt sees it, without this machine's own settings noticing.
-setup_apt()
-{
-	local apt=$reach/apt keys=/usr/share/keyrings/debian-archive-keyring.gpg
-
-	[ ! -e "$apt/done" ] || return 0
-	mkdir -p "$apt"/{lists/partial,cache/archives/partial,parts}
-	cat >"$apt/sources.list" <<-END
-	deb [signed-by=$keys] $mirror/debian trixie main
-	deb [signed-by=$keys] $mirror/debian trixie-backports main
-	deb [signed-by=$keys] $mirror/debian-security trixie-security main
-	END
-	cat >"$apt/apt.conf" <<-END
-	Dir::Etc::sourcelist "$apt/sources.list";
-	Dir::Etc::sourceparts "$apt/parts";
-	Dir::State::lists "$apt/lists";
-	Dir::Cache "$apt/cache";
-	APT::Sandbox::User "$(id -un)";
-	END
-	APT_CONFIG=$apt/apt.conf apt-get update -q >&2 && touch "$apt/done"
-}
-
-# $1: kernel; then a command of apt.
+# $1: kernel; then a command of apt, for which those of Debian 13 are there too.
 for_kernel()
 {
 	local APT_CONFIG=${APT_CONFIG:-}
 
 	if is_newer "$1"; then
-		setup_apt || return
-		export APT_CONFIG=$reach/apt/apt.conf
+		APT_CONFIG=$("$here/../apt.sh" "$reach/apt" \
+			trixie trixie-backports trixie-security) || return
+		export APT_CONFIG
 	fi
 	shift
 	"$@"
@@ -128,7 +106,7 @@ make_newer()
 	rm -rf "$newer"
 	echo 'reach: unpacking a Debian 13, once' >&2
 	mmdebstrap --quiet --variant=apt --include=gcc-14,make,perl,pahole,libelf1t64 \
-		trixie "$newer" $mirror/debian >&2 && touch "$newer/done"
+		trixie "$newer" http://deb.debian.org/debian >&2 && touch "$newer/done"
 }
 
 # Unpacks the headers of kernel $1.
