@@ -107,47 +107,43 @@ static int test_ring(void)
 /* ---- everybody frees what anybody allocated ---- */
 
 #define SWAP_THREADS	8
+#define ALL_SLOTS	UINT64_MAX
 #define FEW_SLOTS	((uint64_t)63 << 20)
+
+struct swap {
+	uint64_t seed;
+	uint64_t slots;		/* that blocks are put into; bits of the random number */
+	bool flush;		/* now and then */
+};
 
 static void *swapper(void *arg)
 {
-	uint64_t x = (uintptr_t)arg * 0x9e3779b97f4a7c15ull + 1;
+	const struct swap *w = arg;
+	uint64_t x = w->seed * 0x9e3779b97f4a7c15ull + 1;
 
 	for (int i = 0; i < 45000 / SCALE; i++) {
 		void *p;
 
 		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
 		p = make_block(&x);
-		swap_block(x, p);
-	}
-	return NULL;
-}
-
-/* Of the blocks few are in use at a time, and the threads give up what they have all the time. */
-static void *giver(void *arg)
-{
-	uint64_t x = (uintptr_t)arg * 0x9e3779b97f4a7c15ull + 1;
-
-	for (int i = 0; i < 45000 / SCALE; i++) {
-		void *p;
-
-		x ^= x << 13, x ^= x >> 7, x ^= x << 17;
-		p = make_block(&x);
-		swap_block(x & FEW_SLOTS, p);
-		if (!(x >> 40 & 31))
+		swap_block(x & w->slots, p);
+		if (w->flush && !(x >> 40 & 31))
 			goheap_flush();
 	}
 	return NULL;
 }
 
-static int run_swap(void *(*fn)(void *))
+static int run_swap(uint64_t slots, bool flush)
 {
+	struct swap w[SWAP_THREADS];
 	pthread_t t[SWAP_THREADS];
 	size_t before = goheap_inuse_bytes();
 
 	for (int round = 0; round < 3; round++) {
-		for (uintptr_t i = 0; i < SWAP_THREADS; i++)
-			T(!pthread_create(&t[i], NULL, fn, (void *)(i + 10)));
+		for (unsigned int i = 0; i < SWAP_THREADS; i++) {
+			w[i] = (struct swap){ .seed = i + 10, .slots = slots, .flush = flush };
+			T(!pthread_create(&t[i], NULL, swapper, &w[i]));
+		}
 		for (int i = 0; i < SWAP_THREADS; i++)
 			pthread_join(t[i], NULL);
 		T_SUB(drop_all_blocks());
@@ -160,12 +156,13 @@ static int run_swap(void *(*fn)(void *))
 
 static int test_swap(void)
 {
-	return run_swap(swapper);
+	return run_swap(ALL_SLOTS, false);
 }
 
+/* Of the blocks few are in use at a time, and the threads give up what they have all the time. */
 static int test_swap_few(void)
 {
-	return run_swap(giver);
+	return run_swap(FEW_SLOTS, true);
 }
 
 /* ---- short threads ---- */
