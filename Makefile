@@ -85,6 +85,13 @@ ifeq ($(MACHINE),x86_64)
 lib: $(V3_LIB)
 endif
 
+# Remembers what the library and the command were built with: other flags, another compiler,
+# or a package that was missing, rebuild them.
+BUILT_WITH = $(CC) $(CFLAGS) $(LIB_CFLAGS) $(URING_A) $(CLI_CFLAGS) $(CLI_LIBS)
+$(B)/flags: FORCE
+	@mkdir -p $(@D)
+	@echo '$(BUILT_WITH)' | cmp -s - $@ || echo '$(BUILT_WITH)' >$@
+
 # The first thing that is compiled for the library.
 $(B)/mksizeclasses: userlib/mksizeclasses.c Makefile
 	@$(TOOLS) need build
@@ -97,12 +104,12 @@ $(GEN): $(B)/mksizeclasses
 	$(call say,GEN)
 	$(Q)$< >$@
 
-$(B)/obj/%.o: %.c Makefile | $(GEN)
+$(B)/obj/%.o: %.c Makefile $(B)/flags | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -MMD -MP -c -o $@ $<
 
-$(B)/obj-v3/%.o: %.c Makefile | $(GEN)
+$(B)/obj-v3/%.o: %.c Makefile $(B)/flags | $(GEN)
 	@mkdir -p $(@D)
 	$(call say,CC)
 	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -march=x86-64-v3 -MMD -MP -c -o $@ $<
@@ -115,7 +122,7 @@ $(B)/libgoheap.so $(B)/libgoheap_memcpy.so: %.so: %.so.1
 	$(Q)ln -sf $(<F) $@
 
 # What it replaces must not be made into calls of itself.
-$(B)/libgoheap_memcpy.so.1: userlib/memcpy/memcpy.c userlib/include/goheap.h Makefile
+$(B)/libgoheap_memcpy.so.1: userlib/memcpy/memcpy.c userlib/include/goheap.h Makefile $(B)/flags
 	@mkdir -p $(@D)
 	$(call say,LD)
 	$(Q)$(CC) $(CFLAGS) $(LIB_CFLAGS) -fno-builtin -fno-tree-loop-distribute-patterns \
@@ -157,7 +164,7 @@ CLI_OBJ	+= $(B)/obj/userlib/sizeclass.o
 lib: $(B)/goheap
 
 # Before the rule for all of userlib, which is about what goes into the library.
-$(B)/obj/userlib/cli/%.o: userlib/cli/%.c Makefile
+$(B)/obj/userlib/cli/%.o: userlib/cli/%.c Makefile $(B)/flags
 	@$(TOOLS) need build
 	@mkdir -p $(@D)
 	$(call say,CC)

@@ -199,7 +199,20 @@ if [ ! -e "$top/goheap.ko" ]; then
 fi
 # Not what is looked at here: that says something, where there is something to build.
 env -u MAKEFLAGS -u MAKELEVEL make -s --no-print-directory -C "$top" all >/dev/null 2>&1
-plan 14
+# How many objects are made of one source.
+compiled()
+{
+	env -u MAKEFLAGS -u MAKELEVEL make --no-print-directory -C "$top" "BUILD=$tmp/flags" \
+		"$tmp/flags/obj/userlib/cli/json.o" "$@" | grep -c '^ *CC '
+}
+
+other_flags()
+{
+	[ "$(compiled) $(compiled) $(compiled CFLAGS=-O0) $(compiled CFLAGS=-O0)" = '1 0 1 0' ]
+}
+
+plan 15
+check 'other flags' other_flags
 check 'installed and uninstalled' there_and_back local install
 check 'files and modes' usual_files
 check "with the folders of Debian's packages" there_and_back debian install PREFIX=/usr \
