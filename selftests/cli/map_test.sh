@@ -161,8 +161,8 @@ without_headers()
 
 unwritable()
 {
-	refuses 1 "$work/none/x.png" "$goheap" map -o "$work/none/x.png" id:1 &&
-	refuses 1 "$work/none/x.svg" "$goheap" map -o "$work/none/x.svg" id:1
+	refuses 1 "$work/none/x.png: No such file" "$goheap" map -o "$work/none/x.png" id:1 &&
+	refuses 1 "$work/none/x.svg: No such file" "$goheap" map -o "$work/none/x.svg" id:1
 }
 
 of_nothing()

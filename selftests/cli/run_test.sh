@@ -110,7 +110,8 @@ bad_library()
 	cp "$goheap" "$work/alone"
 	refuses 1 'install the library, or give --library=FILE' "$work/alone/goheap" run true &&
 		refuses 1 'invalid ELF header' "$goheap" run --library "$top/README.md" true &&
-		refuses 1 'No such file' "$goheap" run --library "$work/none" true || return
+		refuses 1 'No such file' "$goheap" run --library "$work/none" true &&
+		! grep -F 'give --library' "$work/err" || return
 	bound "$BUILD/libgoheap.so.1" "$work/alone/goheap" run --library "$BUILD/libgoheap.so.1"
 }
 

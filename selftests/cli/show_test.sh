@@ -192,7 +192,8 @@ output_is_replaced()
 
 output_fails()
 {
-	refuses 1 'make the folder' "$goheap" stat -p -o "$work/nowhere/goheap.prom" || return
+	refuses 1 "$work/nowhere/goheap.prom: No such file or directory: make the folder" \
+		"$goheap" stat -p -o "$work/nowhere/goheap.prom" || return
 	mkdir -p "$work/metrics/dir"
 	refuses 1 'dir' "$goheap" stat -p -o "$work/metrics/dir" &&
 		[ -z "$(find "$work/metrics" -name 'dir.*')" ]
@@ -243,7 +244,7 @@ full_disk()
 	refuses 1 'cannot write' sh -c "$goheap list >/dev/full"
 }
 
-plan 20
+plan 21
 new_tree
 value 1 pid >"$work/pid1"
 check 'list: each heap' list_shows_all
@@ -251,7 +252,8 @@ check 'stat: a table that is right' table_is_right
 check 'stat PID: each file of the heap' one_in_full
 check 'a number is a process, or else a heap; id: is a heap' pid_before_id
 check 'heaps of others are counted' hidden_are_counted
-check 'no such heap' refuses 1 'goheap list shows which there are' "$goheap" stat 99999
+check 'no such process' refuses 1 '99999 has no heap of the kernel' "$goheap" stat 99999
+check 'no such heap' refuses 1 'there is no heap 99999: goheap list shows' "$goheap" stat id:99999
 check 'no number' refuses 2 'give a PID, an ID, or id:ID' "$goheap" stat redis
 check 'no module' refuses 1 'the module is not loaded: modprobe goheap' "$goheap" list --sysfs "$work/none"
 check 'stat -i: what changed' interval_shows_changes

@@ -152,7 +152,8 @@ static void look_at_library(const char *path)
 
 	library_ask(path, NULL, &a);
 	if (a.failed)
-		cli_die("%s: install the library, or give --library=FILE", a.said);
+		cli_die("%s%s", a.said,
+			library ? "" : ": install the library, or give --library=FILE");
 	if (options && strstr(a.said, "GOHEAPDEBUG: "))
 		cli_usage("not started, because of its options:\n%s", a.said);
 	if (!*a.backend)

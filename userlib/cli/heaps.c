@@ -288,6 +288,8 @@ void heaps_complain(const char *who)
 	if (all.hidden)
 		cli_die("%s has no heap that you may read; %zu of others are hidden from you: ask as root",
 			who, all.hidden);
+	if (!strncmp(who, "id:", 3))
+		cli_die("there is no heap %s: goheap list shows which there are", who + 3);
 	cli_die("%s has no heap of the kernel: goheap list shows which there are, goheap doctor what may be wrong",
 		who);
 }

@@ -24,9 +24,12 @@ static bool ends_in(const char *path, const char *suffix)
 #include <cairo/cairo.h>
 #include <cairo/cairo-svg.h>
 #include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <time.h>
+#include <unistd.h>
 
 #define FUNCTIONS(F)							\
 	F(image_surface_create)						\
@@ -346,6 +349,19 @@ static cairo_status_t write_surface(cairo_surface_t *s, const char *path)
 	return cairo.surface_status(s);
 }
 
+/* Cairo would not say why it cannot. */
+static bool can_write(const char *path)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0666);
+
+	if (fd < 0) {
+		cli_warn("%s: %s", path, strerror(errno));
+		return false;
+	}
+	close(fd);
+	return true;
+}
+
 bool map_draw(const struct map *map, const char *path)
 {
 	struct drawing d = { .map = map };
@@ -353,6 +369,8 @@ bool map_draw(const struct map *map, const char *path)
 	cairo_surface_t *s;
 
 	load_cairo();
+	if (!can_write(path))
+		return false;
 	map_grid_make(&d.grid, map, ROW_WIDTH, ROWS_MAX, STEP_MIN);
 	d.row_height = d.grid.rows ? ROWS_HEIGHT / d.grid.rows - ROW_GAP : ROW_MAX;
 	d.row_height = d.row_height < ROW_MIN ? ROW_MIN : d.row_height > ROW_MAX ? ROW_MAX : d.row_height;

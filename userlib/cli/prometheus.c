@@ -137,8 +137,8 @@ void prometheus_write(const struct heaps *all, const char *path)
 	fd = mkstemp(tmp);
 	out = fd < 0 ? NULL : fdopen(fd, "w");
 	if (!out)
-		cli_die("%s: %s: make the folder, or run it as a user who may write there", tmp,
-			strerror(errno));
+		cli_die("%s: %s: %s", path, strerror(errno), errno == ENOENT ? "make the folder" :
+			"run it as a user who may write there");
 	put_all(out, all);
 	if (fflush(out) || fchmod(fd, 0644) || fclose(out) || rename(tmp, path)) {
 		int err = errno;
