@@ -207,7 +207,7 @@ static void parse_option(const char *text, size_t len)
 
 	if (!o)
 		complain_name(text, name_len);
-	else if (!parse_value(o, value, value_len, &v))
+	else if (!parse_value(o, value, value_len, &v) || (text_of(o) && !eq))
 		complain_value(o, value, value_len);
 	else if (text_of(o))
 		set_text(o, value, value_len);

@@ -322,6 +322,9 @@ static int options_bad(void)
 	T_SUB(parses("backend=kernel", 0, 0, 0,
 		     "goheap: GOHEAPDEBUG: backend=kernel ignored; backend takes "
 		     "auto, device or embedded (where spans come from)\n"));
+	T_SUB(parses("profile=", 0, 0, 0, ""));
+	T_SUB(parses("profile", 0, 0, 0, "goheap: GOHEAPDEBUG: profile= ignored; profile takes "
+		     "a path (write the heap profile there when the program ends)\n"));
 	/* As this test is built. */
 	T_SUB(parses("uring=0,gctrace=1", 0, 1, 0, ""));
 	T_SUB(parses("uring=1,gctrace=1", 0, 1, 0,
