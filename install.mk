@@ -131,7 +131,7 @@ uninstall-module: uninstall-system
 install-dkms: install-system		## or its source, which DKMS builds for each kernel
 	$(call put,$(SRC_FILES))
 	$(if $(DESTDIR),,$(Q)dkms install goheap/$(VERSION))
-uninstall-dkms: uninstall-system
+uninstall-dkms: uninstall-system	## takes that from DKMS again
 	$(if $(DESTDIR),,$(Q)dkms remove goheap/$(VERSION) --all)
 	$(call take,$(SRC_FILES),$(SRC_FOLDERS))
 

@@ -188,7 +188,8 @@ struct goheap_span_vec {
  * @reserved: 0
  *
  * ENOMEM: what follows the span is not free, or the heap's hard limit (see LIMIT)
- * does not allow it; the span is as it was.
+ * does not allow it, or the kernel has no memory for a record; ENOSPC: the heap has
+ * as many records as it may.  The span is as it was.
  */
 struct goheap_resize {
 	__u32 size;
