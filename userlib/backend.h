@@ -26,11 +26,6 @@ struct ghu_run {
 };
 
 #define GHU_SPAN_LARGE	1u	/* will hold one large object */
-/*
- * Which may grow: it gets a place with as much free behind it, if a heap has one.  That is nobody's,
- * but is taken late, as the page heap gives the shortest run that will do.
- */
-#define GHU_SPAN_ROOM	2u
 
 /* align in bytes, a power of two of at least GHU_PAGE_SIZE, or 0.  tag: the span class.  0 or -ENOMEM. */
 int ghu_span_alloc(size_t npages, size_t align, unsigned int flags, uint8_t tag,

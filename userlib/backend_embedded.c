@@ -300,7 +300,7 @@ static int embedded_alloc(struct ghu_heap *h, const struct ghu_request *req,
 	mutex_unlock(&e->mheap.lock);
 	if (due)
 		age_step(e);
-	if (!n && err == -ENOSPC && !req->optional && release_for(e, req->npages)) {
+	if (!n && err == -ENOSPC && release_for(e, req->npages)) {
 		mutex_lock(&e->mheap.lock);
 		err = alloc_one_locked(e, req, &runs[0]);
 		n = !err;

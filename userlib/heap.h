@@ -17,7 +17,6 @@ struct ghu_request {
 	size_t align;
 	unsigned int flags;	/* GHU_SPAN_* */
 	uint8_t tag;
-	bool optional;		/* a heap here releases nothing for it */
 };
 
 /*

@@ -399,25 +399,6 @@ static int open_runs(unsigned int i, const struct ghu_run *runs, unsigned int nr
 	return n ? (int)n : -ENOMEM;
 }
 
-/* One run, if twice as much is free there. */
-static bool alloc_with_room(unsigned int i, const struct ghu_request *req, struct ghu_run *run)
-{
-	struct ghu_heap *h = heap_at(i);
-	struct ghu_request twice = *req;
-	bool needzero;
-
-	twice.npages *= 2;
-	twice.optional = true;
-	if (h->ops->alloc(h, &twice, run, 1) != 1)
-		return false;
-	if (h->ops->resize(h, run->addr, twice.npages, req->npages, &needzero)) {
-		free_to_heap(i, run, 1);
-		return false;
-	}
-	run->npages = req->npages;
-	return true;
-}
-
 /* -ENOSPC: full. */
 static int alloc_from_heap(unsigned int i, const struct ghu_request *req,
 			   struct ghu_run *runs, unsigned int nr)
@@ -425,8 +406,6 @@ static int alloc_from_heap(unsigned int i, const struct ghu_request *req,
 	struct ghu_heap *h;
 	int ret;
 
-	if (req->flags & GHU_SPAN_ROOM && alloc_with_room(i, req, runs))
-		return open_runs(i, runs, 1);
 	do {
 		h = heap_at(i);
 		ret = h->ops->alloc(h, req, runs, nr);

@@ -207,7 +207,7 @@ void *ghu_large_find(size_t sizeclass, size_t npages)
 	return (void *)s->base;
 }
 
-void *ghu_large_alloc(size_t size, size_t align, unsigned int flags, bool *needzero)
+void *ghu_large_alloc(size_t size, size_t align, bool *needzero)
 {
 	size_t npages = ghu_pages_for(size) + !!ghu_options.guard;
 	struct ghu_mspan *s;
@@ -218,8 +218,7 @@ void *ghu_large_alloc(size_t size, size_t align, unsigned int flags, bool *needz
 	*needzero = true;
 	if (p)
 		return p;
-	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0,
-			     flags | GHU_SPAN_LARGE);
+	s = ghu_mspan_create(0, npages, align > GHU_PAGE_SIZE ? align : 0);
 	if (!s)
 		return NULL;
 	ghu_mcache_count_large(1, npages);
@@ -243,7 +242,7 @@ void *ghu_large_alloc_class(size_t sizeclass, bool *needzero)
 	p = ghu_large_find(sizeclass, npages);
 	if (p)
 		return p;
-	s = ghu_mspan_create((unsigned int)sizeclass, npages, 0, 0);
+	s = ghu_mspan_create((unsigned int)sizeclass, npages, 0);
 	if (!s)
 		return NULL;
 	ghu_sweep_allocated(npages);
@@ -287,11 +286,14 @@ bool ghu_large_free(struct ghu_mspan *s, uint8_t state)
 	return true;
 }
 
+/* Objects from here on: copying one takes longer than to give back what is kept. */
+#define WORTH_PAGES	32u
+
 /* Whether more is free behind the object now. */
 static bool make_way(const struct ghu_mspan *s)
 {
 	return ghu_empty_drop(s->base + (s->npages << GHU_PAGE_SHIFT)) ||
-	       (s->npages >= GHU_LARGE_WORTH_ROOM >> GHU_PAGE_SHIFT && ghu_empty_flush());
+	       (s->npages >= WORTH_PAGES && ghu_empty_flush());
 }
 
 bool ghu_large_resize(struct ghu_mspan *s, size_t size)

@@ -16,11 +16,8 @@
 
 #pragma GCC visibility push(hidden)
 
-/*
- * align: a power of two.  flags: 0 or GHU_SPAN_ROOM.  *needzero: it may hold old data.  NULL: no
- * memory.
- */
-void *ghu_large_alloc(size_t size, size_t align, unsigned int flags, bool *needzero);
+/* align: a power of two.  *needzero: it may hold old data.  NULL: no memory. */
+void *ghu_large_alloc(size_t size, size_t align, bool *needzero);
 /* One that this thread kept, or that is empty; it may hold old data.  NULL: none. */
 void *ghu_large_find(size_t sizeclass, size_t npages);
 /* The same of a class that ghu_large_has_class(); *needzero as above. */
@@ -45,12 +42,6 @@ static inline bool ghu_large_unsampled(void)
 {
 	return ghu_likely(!__atomic_load_n(&ghu_options.sampling, __ATOMIC_RELAXED));
 }
-
-/*
- * Bytes from which on copying an object takes longer than to look for how it can stay where it
- * is, or for a place where it can grow.
- */
-#define GHU_LARGE_WORTH_ROOM	((size_t)256 << 10)
 
 /* Sizes up to here are of classes that have other objects. */
 #define GHU_LARGE_MORE_THAN	14336u

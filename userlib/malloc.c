@@ -59,14 +59,13 @@ static inline void *sampled(void *p)
 	return p;
 }
 
-/* flags: of ghu_large_alloc() */
-static ghu_on_stack void *alloc_large(size_t size, unsigned int flags, bool *needzero)
+static ghu_on_stack void *alloc_large(size_t size, bool *needzero)
 {
 	void *p = NULL;
 
 	if (ghu_likely(size <= MAX_SIZE))
 		p = sampled(ghu_checked_on() ? ghu_checked_alloc(size, 0, needzero)
-					     : ghu_large_alloc(size, 0, flags, needzero));
+					     : ghu_large_alloc(size, 0, needzero));
 	if (!p)
 		errno = ENOMEM;
 	return p;
@@ -125,7 +124,7 @@ static ghu_on_stack __attribute__((noinline)) void *malloc_large(size_t size)
 {
 	bool needzero;
 
-	return alloc_large(size, 0, &needzero);
+	return alloc_large(size, &needzero);
 }
 
 /* Of the class there may be large ones, and NULL is an answer: then there is another way. */
@@ -203,7 +202,7 @@ ghu_export ghu_on_stack void *calloc(size_t n, size_t size)
 	if (ghu_unlikely(__builtin_mul_overflow(n, size, &bytes)))
 		bytes = SIZE_MAX;
 	if (bytes > GHU_MAX_SMALL_SIZE) {
-		p = alloc_large(bytes, 0, &needzero);
+		p = alloc_large(bytes, &needzero);
 	} else {
 		size_t sizeclass = ghu_size_to_class(bytes);
 
@@ -240,7 +239,7 @@ void *ghu_raw_alloc(size_t size, size_t align, bool *needzero)
 	*needzero = true;
 	if (sizeclass)
 		return ghu_mcache_alloc(sizeclass);
-	return ghu_large_alloc(size ? size : 1, align, 0, needzero);
+	return ghu_large_alloc(size ? size : 1, align, needzero);
 }
 
 /* align is a power of two.  NULL: no memory; errno is as it was. */
@@ -523,8 +522,7 @@ static bool resize_in_place(struct ghu_mspan *s, size_t size)
 
 static ghu_on_stack ghu_noinline void *realloc_moved(void *p, size_t size, size_t have)
 {
-	bool grows = size > have && size >= GHU_LARGE_WORTH_ROOM, needzero;
-	void *new = grows ? alloc_large(size, GHU_SPAN_ROOM, &needzero) : malloc(size);
+	void *new = malloc(size);
 
 	if (!new)
 		return NULL;

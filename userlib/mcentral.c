@@ -160,7 +160,7 @@ struct ghu_mspan *ghu_mcentral_cache_span(size_t sizeclass, struct ghu_mcache *o
 
 struct ghu_mspan *ghu_mcentral_grow(size_t sizeclass, struct ghu_mcache *owner)
 {
-	struct ghu_mspan *s = ghu_mspan_create(sizeclass, ghu_classes[sizeclass].npages, 0, 0);
+	struct ghu_mspan *s = ghu_mspan_create(sizeclass, ghu_classes[sizeclass].npages, 0);
 
 	if (s)
 		ghu_mspan_set_owner(s, owner);

@@ -351,12 +351,11 @@ static void init_span(struct ghu_mspan *s, unsigned int sizeclass, const struct 
 	init_class(s, sizeclass);
 }
 
-static int get_run(unsigned int sizeclass, size_t npages, size_t align, unsigned int flags,
-		   struct ghu_run *run)
+static int get_run(unsigned int sizeclass, size_t npages, size_t align, struct ghu_run *run)
 {
 	if (sizeclass != GHU_ZERO_CLASS)
-		return ghu_span_alloc(npages, align, flags, ghu_make_spanclass(sizeclass, 1),
-				      run);
+		return ghu_span_alloc(npages, align, sizeclass ? 0 : GHU_SPAN_LARGE,
+				      ghu_make_spanclass(sizeclass, 1), run);
 	*run = (struct ghu_run){ .addr = ghu_zerosize_alloc(), .npages = npages };
 	return run->addr ? 0 : -ENOMEM;
 }
@@ -376,8 +375,7 @@ void ghu_mspan_count_pages(size_t npages)
 	ghu_unlock(&ghu_spans.lock);
 }
 
-static struct ghu_mspan *create(unsigned int sizeclass, size_t npages, size_t align,
-				unsigned int flags)
+static struct ghu_mspan *create(unsigned int sizeclass, size_t npages, size_t align)
 {
 	unsigned int nwindows = sizeclass ? ghu_classes[sizeclass].nwindows : 1;
 	struct ghu_mspan *s = record_alloc(nwindows);
@@ -385,7 +383,7 @@ static struct ghu_mspan *create(unsigned int sizeclass, size_t npages, size_t al
 
 	if (!s)
 		return NULL;
-	if (get_run(sizeclass, npages, align, flags, &run))
+	if (get_run(sizeclass, npages, align, &run))
 		goto free_record;
 	if (ghu_pagemap_prepare(run.addr, run.npages))
 		goto free_span;
@@ -447,8 +445,7 @@ static struct ghu_mspan *reuse(unsigned int sizeclass, size_t npages)
 	return s;
 }
 
-struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align,
-				   unsigned int flags)
+struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align)
 {
 	struct ghu_mspan *s = align ? NULL : reuse(sizeclass, npages);
 
@@ -456,9 +453,9 @@ struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t
 		return s;
 	ghu_empty_give_back(npages);
 	ghu_sweep_deduct_credit(npages);
-	s = create(sizeclass, npages, align, flags);
+	s = create(sizeclass, npages, align);
 	if (ghu_unlikely(!s) && ghu_empty_flush())
-		s = create(sizeclass, npages, align, flags);
+		s = create(sizeclass, npages, align);
 	if (s && !sizeclass)
 		ghu_sweep_allocated(npages);
 	return s;

@@ -108,11 +108,10 @@ _Static_assert(sizeof(struct ghu_spans) == 64, "a cache line");
 extern struct ghu_spans ghu_spans;
 
 /*
- * A span from the page heap, in the page map; sizeclass 0: for one large object; flags:
- * GHU_SPAN_*.  The caller makes it OWNED, or LARGE with state LIVE.  NULL: no memory.
+ * A span from the page heap, in the page map; sizeclass 0: for one large object.
+ * The caller makes it OWNED, or LARGE with state LIVE.  NULL: no memory.
  */
-struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align,
-				   unsigned int flags);
+struct ghu_mspan *ghu_mspan_create(unsigned int sizeclass, size_t npages, size_t align);
 /* An empty span becomes one of that class, of the same shape, as if it had just been created. */
 void ghu_mspan_renew(struct ghu_mspan *s, unsigned int sizeclass);
 /*

@@ -112,7 +112,7 @@ static int model_alloc(void)
 	size_t npages = random_pages();
 	size_t align = t_below(8) ? 0 : GHU_PAGE_SIZE << t_below(9);
 	struct span *s = &spans[nr_spans];
-	unsigned int flags = (unsigned int)t_below(4);
+	unsigned int flags = t_below(2) ? GHU_SPAN_LARGE : 0;
 
 	T_EQ(ghu_span_alloc(npages, align, flags, (uint8_t)t_random(), &s->run), 0);
 	T_EQ(s->run.npages, npages);
@@ -485,61 +485,6 @@ static int long_request(void)
 	return walk();
 }
 
-#define HOLE	300
-
-/* A hole that is long enough, but not twice, is not for what may grow. */
-static int with_room(void)
-{
-	struct ghu_run hole, r, other;
-	bool needzero;
-
-	T_EQ(ghu_span_alloc(HOLE, 0, GHU_SPAN_LARGE, 0, &hole), 0);
-	T_EQ(ghu_span_alloc(64, 0, 0, 0, &other), 0);
-	ghu_span_free(hole.addr, HOLE);
-	T_EQ(ghu_span_alloc(HOLE / 2 + 1, 0, GHU_SPAN_LARGE | GHU_SPAN_ROOM, 0, &r), 0);
-	T(r.addr > other.addr);
-	T_EQ(r.npages, HOLE / 2 + 1);
-	T_EQ(ghu_span_resize(r.addr, HOLE / 2 + 1, HOLE + 2, &needzero), 0);
-	T_EQ(ghu_span_alloc(HOLE / 2, 0, GHU_SPAN_LARGE | GHU_SPAN_ROOM, 0, &r), 0);
-	T_EQ(r.addr, hole.addr);
-	T_EQ(ghu_span_alloc(HOLE / 2, 0, GHU_SPAN_LARGE, 0, &other), 0);
-	T_EQ(other.addr, hole.addr + (HOLE / 2 << GHU_PAGE_SHIFT));
-	return walk();
-}
-
-/* Where no heap has it, it is done without: no arena is made for it, and no memory released. */
-static void room_without_addresses(void)
-{
-	struct ghu_run idle, r;
-	size_t half;
-
-	if (limit_addresses((size_t)1 << 30))
-		_exit(1);
-	ghu_init();
-	half = heap_at(0)->arena.bytes / GHU_PAGE_SIZE / 2;
-	if (ghu_span_alloc(half, 0, GHU_SPAN_LARGE, 0, &idle))
-		_exit(2);
-	*(volatile char *)idle.addr = 1;
-	ghu_span_free(idle.addr, half);
-	if (ghu_span_alloc(half - 1, 0, GHU_SPAN_LARGE | GHU_SPAN_ROOM, 0, &r))
-		_exit(3);
-	if (r.addr != idle.addr || heap_count() != 1)
-		_exit(4);
-	/* The kernel may release it all the same. */
-	_exit(*(volatile char *)r.addr || ghu_heaps_device() ? 17 : 5);
-}
-
-static int no_room(void)
-{
-	char err[512];
-
-	if (T_SANITIZED)
-		return T_SKIP;
-	T_EQ(t_stderr(room_without_addresses, err, sizeof(err)), 17);
-	T(!strcmp(err, ""));
-	return T_PASS;
-}
-
 static void init_without_addresses(void)
 {
 	if (!limit_addresses((size_t)16 << 20))
@@ -730,8 +675,6 @@ static const struct t_case cases[] = {
 	{ "memory is opened in huge pages", opened_in_huge_pages },
 	{ "memory is opened to the last MiB", last_memory },
 	{ "a request longer than the arenas", long_request },
-	{ "room behind what may grow", with_room },
-	{ "no room behind what may grow", no_room },
 	{ "no addresses at all is fatal", no_addresses },
 	{ "idle memory is released by age", ages },
 	{ "idle memory is not released before its time", does_not_age },

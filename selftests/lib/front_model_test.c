@@ -483,39 +483,6 @@ static int test_fragments_return(void)
 	return T_PASS;
 }
 
-#define GROWING	3
-
-/* Each is moved to where there is room to grow, so that it need not be at each step. */
-static int test_realloc_in_turns(void)
-{
-	const size_t least = 64 << 10, most = 16 << 20;
-	unsigned char *p[GROWING] = { NULL };
-	unsigned int moves = 0;
-	size_t inuse = goheap_inuse_bytes();
-
-	for (size_t size = least; size <= most; size += least) {
-		for (unsigned int i = 0; i < GROWING; i++) {
-			unsigned char *q = vrealloc(p[i], size);
-
-			T(q);
-			moves += q != p[i];
-			p[i] = q;
-			T(size == least || q[size - least - 1] == i + 1);
-			memset(q + size - least, i + 1, least);
-		}
-	}
-	printf("# %u moves\n", moves);
-	T(moves <= GROWING * (3 + 7));
-	goheap_flush();
-	T(goheap_inuse_bytes() <= inuse + GROWING * most + (1 << 20));
-	for (unsigned int i = 0; i < GROWING; i++) {
-		for (size_t k = 0; k < most; k += 4096)
-			T(p[i][k] == i + 1);
-		vfree(p[i]);
-	}
-	return T_PASS;
-}
-
 static const struct t_case cases[] = {
 	{ "random run keeps all contents", test_random },
 	{ "objects of every class are distinct", test_distinct },
@@ -529,7 +496,6 @@ static const struct t_case cases[] = {
 	{ "512 GiB: the message, and ENOMEM", test_out_of_memory },
 	{ "calloc of memory that was used", test_calloc_dirty },
 	{ "realloc of large objects in place", test_realloc_in_place },
-	{ "realloc of large objects in turns", test_realloc_in_turns },
 	{ "what is freed in random order goes back by itself", test_fragments_return },
 };
 
