@@ -120,11 +120,28 @@ static bool keep(struct ghu_mspan *s)
 	return true;
 }
 
+/*
+ * At any instant another thread may fork.  Its child may lose those that move down, but must
+ * not find one twice.
+ */
+static void take_out(struct ghu_mcache *mc, struct ghu_large_kept *k)
+{
+	struct ghu_large_kept *last = ghu_large_last(mc);
+
+	__atomic_store_n(&mc->kept_last, (size_t)((char *)(k - 1) - (char *)mc->kept),
+			 __ATOMIC_RELAXED);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	for (; k < last; k++)
+		k[0] = k[1];
+	__atomic_store_n(&mc->kept_last, (size_t)((char *)(last - 1) - (char *)mc->kept),
+			 __ATOMIC_RELEASE);
+}
+
 /* The one that was freed last of those. */
 static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size_t npages)
 {
 	size_t key = ghu_large_key(sizeclass, npages);
-	struct ghu_large_kept *last = ghu_large_last(mc), *k = last;
+	struct ghu_large_kept *k = ghu_large_last(mc);
 	struct ghu_mspan *s;
 
 	while (k > mc->kept && k->key != key)
@@ -132,9 +149,7 @@ static struct ghu_mspan *find_kept(struct ghu_mcache *mc, size_t sizeclass, size
 	if (k == mc->kept)
 		return NULL;
 	s = k->span;
-	for (; k < last; k++)
-		k[0] = k[1];
-	mc->kept_last -= sizeof(*k);
+	take_out(mc, k);
 	mc->keep_room += npages;
 	return s;
 }

@@ -113,13 +113,13 @@ static int test_threads_fork(void)
 #define LONG_BYTES	((size_t)16 << 20)
 #define LONG_BLOCKS	2000u
 
-static volatile bool grow_on;
+static volatile bool go_on;
 
 /* Has more and more of the arena opened. */
 static void *grower(void *arg)
 {
-	while (grow_on)
-		for (unsigned int i = 0; grow_on && i < LONG_BLOCKS; i++)
+	while (go_on)
+		for (unsigned int i = 0; go_on && i < LONG_BLOCKS; i++)
 			if (!malloc(LONG_BYTES))
 				return "no memory";
 	return NULL;
@@ -134,26 +134,74 @@ static int growing_child(void)
 	return 17;
 }
 
-static int test_fork_grows(void)
+static int fork_beside(void *(*thread)(void *), int (*child)(void), int forks)
 {
 	pthread_t t;
 	void *why;
 
 	if (T_SANITIZED)
 		return T_SKIP;
-	grow_on = true;
-	T(!pthread_create(&t, NULL, grower, NULL));
-	for (int i = 0; i < 60; i++) {
+	go_on = true;
+	T(!pthread_create(&t, NULL, thread, NULL));
+	for (int i = 0; i < forks; i++) {
 		pid_t pid = fork();
 
 		if (!pid)
-			_exit(growing_child());
+			_exit(child());
 		T_EQ(t_wait(pid), 17);
 	}
-	grow_on = false;
+	go_on = false;
 	pthread_join(t, &why);
 	T(!why);
 	return T_PASS;
+}
+
+static int test_fork_grows(void)
+{
+	return fork_beside(grower, growing_child, 60);
+}
+
+#define KEPT	3
+
+/* Finds what it kept where it is not the last. */
+static void *keeper(void *arg)
+{
+	void *p[KEPT];
+
+	while (go_on) {
+		for (size_t i = 0; i < KEPT; i++)
+			p[i] = vmalloc(40000 + i * 10000);
+		for (size_t i = 0; i < KEPT; i++)
+			vfree(p[i]);
+	}
+	return arg;
+}
+
+/* Takes over what the thread kept, and finds each object once. */
+static int keeping_child(void)
+{
+	static unsigned char *p[64];
+
+	alarm(20);
+	for (unsigned int i = 0; i < 2000; i++)
+		if (!vmalloc(8 + i % 1000))
+			return 1;
+	for (unsigned int i = 0; i < 64; i++) {
+		p[i] = vmalloc(40000 + i % KEPT * 10000);
+		memset(p[i], i + 1, 40000);
+	}
+	for (unsigned int i = 0; i < 64; i++) {
+		if (p[i][0] != i + 1 || p[i][39999] != i + 1)
+			return 2;
+		vfree(p[i]);
+	}
+	goheap_flush();
+	return 17;
+}
+
+static int test_fork_keeps(void)
+{
+	return fork_beside(keeper, keeping_child, 150);
 }
 
 extern char **environ;
@@ -363,6 +411,7 @@ static int test_refused_from_the_start(void)
 static const struct t_case cases[] = {
 	{ "threads fork, while others allocate", test_threads_fork },
 	{ "a thread forks, while the heap grows", test_fork_grows },
+	{ "a thread forks, while another takes out what it kept", test_fork_keeps },
 	{ "posix_spawn and system", test_spawn },
 	{ "clone with shared memory", test_clone_vm },
 	{ "signals", test_signals },
