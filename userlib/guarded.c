@@ -257,10 +257,11 @@ static __attribute__((noreturn)) void die(const char *what, const struct slot *s
 
 /* ---- free ---- */
 
-/* Where there may be no more mappings it does not trap, but is empty. */
+/* Where there may be no more mappings it does not trap, but is empty.  Locked pages stay. */
 static void trap(const struct slot *sl)
 {
-	ghu_madvise(start_of(sl), GHU_PAGE_SIZE, MADV_DONTNEED);
+	if (ghu_madvise(start_of(sl), GHU_PAGE_SIZE, MADV_DONTNEED))
+		memset((void *)start_of(sl), 0, GHU_PAGE_SIZE);
 	ghu_mprotect(start_of(sl), GHU_PAGE_SIZE, PROT_NONE);
 }
 

@@ -373,6 +373,38 @@ static int test_reuse_is_late(void)
 	return T_PASS;
 }
 
+static void set_sample(unsigned int n)
+{
+	ghu_options.sample = n;
+	ghu_mcache_resample();
+}
+
+/* What was in a slot before is not seen by calloc(), though its page cannot be dropped. */
+static int test_locked(void)
+{
+	unsigned int nr = 0;
+	char *p;
+
+	for (int i = 0; i < 1000; i++) {
+		p = vmalloc(GHU_PAGE_SIZE);
+		T(is_guarded(p));
+		if (mlock(p, GHU_PAGE_SIZE))
+			return T_SKIP;
+		memset(p, 1, GHU_PAGE_SIZE);
+		vfree(p);
+	}
+	/* Beside objects whose memory is new. */
+	set_sample(5);
+	for (int n = 0; n < 1000; n++) {
+		p = vcalloc(1, 1024);
+		nr += is_guarded(p);
+		for (int i = 0; i < 1024; i++)
+			T(!p[i]);
+	}
+	T(nr > 100);
+	return T_PASS;
+}
+
 /* More than there is room for: they are like any others. */
 static int test_bounded(void)
 {
@@ -391,12 +423,6 @@ static int test_bounded(void)
 	}
 	T(is_guarded(vmalloc(200)));
 	return T_PASS;
-}
-
-static void set_sample(unsigned int n)
-{
-	ghu_options.sample = n;
-	ghu_mcache_resample();
 }
 
 /* About 4 standard deviations. */
@@ -544,6 +570,7 @@ static const struct t_case cases[] = {
 	{ "without a handler, and signals that were sent", test_by_default },
 	{ "guarded objects are like others", test_like_others },
 	{ "reuse is late", test_reuse_is_late },
+	{ "slots in locked memory", test_locked },
 	{ "slots are bounded", test_bounded },
 	{ "one in a hundred", test_one_in_many },
 	{ "what threads keep is counted", test_kept },
