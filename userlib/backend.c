@@ -218,16 +218,21 @@ void ghu_backend_fork_prepare(void)
 	ghu_persistentalloc_fork_prepare();
 }
 
-void ghu_backend_fork_parent(void)
+static void fork_done(bool is_child)
 {
 	ghu_persistentalloc_fork_done();
-	ghu_heaps_fork_done();
+	ghu_heaps_fork_done(is_child);
 	ghu_spancache_unlock_all();
+}
+
+void ghu_backend_fork_parent(void)
+{
+	fork_done(false);
 }
 
 /* The child is the thread that took the locks.  If its heaps are not its own, that is found now. */
 void ghu_backend_fork_child(void)
 {
-	ghu_backend_fork_parent();
+	fork_done(true);
 	ghu_heaps_pressure();
 }

@@ -368,8 +368,11 @@ static void embedded_fork_prepare(struct ghu_heap *h)
 	mutex_lock(&embedded(h)->mheap.lock);
 }
 
-static void embedded_fork_done(struct ghu_heap *h)
+/* Who was releasing does not exist in the child, which loses the few runs that it had taken out. */
+static void embedded_fork_done(struct ghu_heap *h, bool is_child)
 {
+	if (is_child)
+		embedded(h)->releasing = false;
 	mutex_unlock(&embedded(h)->mheap.lock);
 }
 
@@ -403,6 +406,8 @@ static struct embedded_heap *new_embedded(void)
 static void bind_arena(struct embedded_heap *e, const struct ghu_arena *arena, size_t bytes)
 {
 	e->heap.arena = *arena;
+	/* Another thread may be opening the old one. */
+	e->heap.arena.lock = (struct ghu_lock){ 0 };
 	mutex_lock(&e->mheap.lock);
 	gh_mheap_bind_locked(&e->mheap, arena->start, bytes);
 	mutex_unlock(&e->mheap.lock);

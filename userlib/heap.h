@@ -40,9 +40,9 @@ struct ghu_heap_ops {
 	bool (*age)(struct ghu_heap *h);
 	/* 0 or an error. */
 	int (*stats)(struct ghu_heap *h, struct ghu_heap_stats *st);
-	/* Take and drop the heap's locks around fork(); may be NULL. */
+	/* Take and drop the heap's locks around fork(), in the child too; may be NULL. */
 	void (*fork_prepare)(struct ghu_heap *h);
-	void (*fork_done)(struct ghu_heap *h);
+	void (*fork_done)(struct ghu_heap *h, bool is_child);
 };
 
 struct ghu_heap {
@@ -104,6 +104,6 @@ bool ghu_heaps_device(void);
 /* The address is in an arena of the parent's that was not adopted yet. */
 bool ghu_heaps_inherited(uintptr_t addr);
 void ghu_heaps_fork_prepare(void);
-void ghu_heaps_fork_done(void);
+void ghu_heaps_fork_done(bool is_child);
 
 #endif

@@ -570,12 +570,12 @@ void ghu_heaps_fork_prepare(void)
 	}
 }
 
-void ghu_heaps_fork_done(void)
+void ghu_heaps_fork_done(bool is_child)
 {
 	for (unsigned int i = heap_count(); i-- > 0; ) {
 		ghu_unlock(&heap_at(i)->arena.lock);
 		if (heap_at(i)->ops->fork_done)
-			heap_at(i)->ops->fork_done(heap_at(i));
+			heap_at(i)->ops->fork_done(heap_at(i), is_child);
 	}
 	ghu_ahead_fork_done();
 	ghu_unlock(&child_lock);

@@ -599,6 +599,31 @@ static int scavenge_some(void)
 	return walk();
 }
 
+/* Another thread was releasing when this one forked: in the child nobody is. */
+static int forked_while_releasing(void)
+{
+	struct embedded_heap *e;
+	pid_t pid;
+
+	ghu_init();
+	if (strcmp(ghu_backend_name(), "embedded"))
+		return T_SKIP;
+	e = embedded(heap_at(0));
+	mutex_lock(&e->mheap.lock);
+	e->releasing = true;
+	mutex_unlock(&e->mheap.lock);
+	ghu_backend_fork_prepare();
+	pid = (pid_t)syscall(SYS_fork);
+	if (!pid) {
+		ghu_backend_fork_child();
+		_exit(e->releasing ? 1 : 17);
+	}
+	ghu_backend_fork_parent();
+	T_EQ(t_wait(pid), 17);
+	T(e->releasing);
+	return T_PASS;
+}
+
 /* ---- threads ---- */
 
 #define THREADS		4
@@ -678,6 +703,7 @@ static const struct t_case cases[] = {
 	{ "no addresses at all is fatal", no_addresses },
 	{ "idle memory is released by age", ages },
 	{ "idle memory is not released before its time", does_not_age },
+	{ "a forked child releases by age too", forked_while_releasing },
 	{ "scavenging on demand is traced", trace },
 	{ "scavenging on demand is bounded", scavenge_some },
 	{ "threads", threads },
