@@ -161,9 +161,22 @@ static int goheap_mmap(struct file *file, struct vm_area_struct *vma)
 
 /* ---- ioctl ---------------------------------------------------------------- */
 
+/*
+ * What was taken to be released before a process was forked goes from the child's copy of the
+ * arena, too.  Who is told that the heap is not its own may write there from then on, so
+ * that is over by then.
+ */
 static long goheap_ioctl(struct file *file, unsigned int nr, unsigned long uarg)
 {
-	return goheap_cmd_run(file->private_data, nr, (void __user *)uarg);
+	struct goheap_file *gf = file->private_data;
+	long err = goheap_cmd_run(gf, nr, (void __user *)uarg);
+
+#ifndef GOHEAP_BREAK_STRADDLE
+	/* ATTACH tells an open that has no heap of one that is another's. */
+	if (err == -ESTALE && smp_load_acquire(&gf->heap))	/* pairs as in goheap_of() */
+		err = goheap_wait_release(gf->heap) ?: err;
+#endif
+	return err;
 }
 
 /* ---- poll ----------------------------------------------------------------- */

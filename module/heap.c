@@ -32,7 +32,8 @@
  *    zap would find it, but the child's memory is not ours to release.  So there is no
  *    zap while another mm maps the arena; and that is looked at when the runs have been
  *    taken.  A child that is linked later copies the arena while they are idle: it may
- *    find them empty, but nothing of its own was in them.
+ *    find them empty, but nothing of its own was in them, nor is until it was told ESTALE,
+ *    which waits for the zap; see goheap_ioctl().
  *
  * References: each open file that has the heap holds one, and with it all who poll()
  * the file.  The work that looks after the soft limit holds none: it is cancelled
@@ -642,6 +643,10 @@ static int goheap_release_batch(struct goheap *heap, struct goheap_step *step)
 	heap->batch.zapped = !goheap_is_shared(heap);
 #ifdef GOHEAP_BREAK_RECHECK
 	heap->batch.zapped = true;
+#endif
+#ifdef GOHEAP_BREAK_STRADDLE
+	if (step->may_wait)
+		msleep(20);
 #endif
 	if (heap->batch.zapped)
 		goheap_zap_batch(heap, step);

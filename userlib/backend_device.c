@@ -142,6 +142,13 @@ static long get_info(int fd, struct goheap_info *info)
 	return dev_ioctl(fd, GOHEAP_INFO, info);
 }
 
+bool ghu_device_is_settled(struct ghu_heap *h)
+{
+	struct goheap_info info;
+
+	return get_info(__atomic_load_n(&device(h)->fd, __ATOMIC_RELAXED), &info) == -ESTALE;
+}
+
 /* ---- reaching the heap ---- */
 
 /* Whether the descriptor is one of this heap. */

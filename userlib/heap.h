@@ -69,6 +69,12 @@ int ghu_move_fd_high(int fd);
 /* The same over addresses that are reserved already.  NULL: no memory. */
 struct ghu_heap *ghu_embedded_create_over(const struct ghu_arena *arena);
 
+/*
+ * In a forked child: whether what the kernel was releasing for the parent is released, in the
+ * child's copy of the heap's arena too.  False: it cannot be told.
+ */
+bool ghu_device_is_settled(struct ghu_heap *h);
+
 /* What may be done with the parts of an adopted arena that lie between spans. */
 enum ghu_gaps {
 	GHU_GAPS_KEEP,		/* leave them alone: somebody may hold a run there */

@@ -293,13 +293,14 @@ static bool single_threaded(void)
  * A page heap of the library's own in the place of a heap that cannot be reached.
  * In a child the parent's cache was forgotten, and its threads do not exist.
  */
-static struct ghu_heap *adopted(const struct ghu_heap *old, uintptr_t addr, size_t npages)
+static struct ghu_heap *adopted(struct ghu_heap *old, uintptr_t addr, size_t npages)
 {
 	enum ghu_gaps gaps = GHU_GAPS_KEEP;
 	struct ghu_heap *h;
 
 	if (is_inherited(old))
-		gaps = single_threaded() ? GHU_GAPS_REUSE : GHU_GAPS_DROP;
+		gaps = ghu_device_is_settled(old) && single_threaded() ? GHU_GAPS_REUSE
+								       : GHU_GAPS_DROP;
 	h = ghu_embedded_adopt(&old->arena, addr, npages, gaps);
 	if (h)
 		h->tail_free = old->tail_free;

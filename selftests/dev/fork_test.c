@@ -214,6 +214,53 @@ static void *scavenger(void *arg)
 	return NULL;
 }
 
+/* Once it was told that the heap is not its own. */
+static int write_to_idle(int fd, char *p)
+{
+	struct goheap_info i;
+
+	if (info(fd, &i) != -ESTALE)
+		return 1;
+	memset(p, 7, 64 * PAGE);
+	sleep_ms(50);
+	for (unsigned int k = 0; k < 64 * PAGE; k++)
+		if (p[k] != 7)
+			return 2;
+	return 0;
+}
+
+static bool is_all_released(int fd)
+{
+	struct goheap_stats st;
+
+	return !stats(fd, &st) && st.heap_idle == st.heap_released;
+}
+
+TEST_F_TIMEOUT(heap, what_a_child_writes_to_idle_memory_stays, 60)
+{
+	pthread_t t;
+	pid_t pid;
+	char *p;
+
+	ASSERT_EQ(0, pthread_create(&t, NULL, scavenger, &self->fd));
+	for (int n = 0; n < 20; n++) {
+		while (!is_all_released(self->fd))
+			sleep_ms(1);
+		p = span_new(self->fd, 64);
+		ASSERT_NE(NULL, p);
+		memset(p, 1, 64 * PAGE);
+		ASSERT_EQ(0, span_free(self->fd, p, 64));
+		/* Until it is being released. */
+		usleep(n * 100);
+		pid = fork();
+		if (!pid)
+			_exit(write_to_idle(self->fd, p));
+		ASSERT_EQ(0, reap(pid)) TH_LOG("child %d", n);
+	}
+	stop = true;
+	pthread_join(t, NULL);
+}
+
 /*
  * A parent scavenges in a loop, and frees and reuses the spans that its children
  * inherited, while 200 of them check again and again that nothing is missing.

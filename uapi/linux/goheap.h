@@ -17,7 +17,9 @@
  *  - Unknown bits in @flags and non-zero reserved fields: EINVAL.
  *  - Unknown command: ENOTTY.  Pointer that cannot be read or written: EFAULT.
  *  - From an address space other than the heap's own (a forked child, a program
- *    after exec, a process that was sent the descriptor): ESTALE.
+ *    after exec, a process that was sent the descriptor): ESTALE.  A forked child
+ *    must not write to free spans of the arena, which it has a copy of, until it was
+ *    told so by ioctl(): the kernel may be releasing their pages, in the copy too.
  *  - Before the arena is mapped: ENXIO (INFO and ATTACH excepted).
  *  - The last two do not hold for MAP of a heap that is named by its id.
  *  - Commands may be issued from any thread, and are serialised per heap.
