@@ -120,6 +120,15 @@ static bool keep(struct ghu_mspan *s)
 	return true;
 }
 
+static void set_last(struct ghu_mcache *mc, const struct ghu_large_kept *k)
+{
+	/* In the order in which it is written. */
+	__asm__ volatile("" ::: "memory");
+	__atomic_store_n(&mc->kept_last, (size_t)((const char *)k - (const char *)mc->kept),
+			 __ATOMIC_RELAXED);
+	__asm__ volatile("" ::: "memory");
+}
+
 /*
  * At any instant another thread may fork.  Its child may lose those that move down, but must
  * not find one twice.
@@ -128,13 +137,10 @@ static void take_out(struct ghu_mcache *mc, struct ghu_large_kept *k)
 {
 	struct ghu_large_kept *last = ghu_large_last(mc);
 
-	__atomic_store_n(&mc->kept_last, (size_t)((char *)(k - 1) - (char *)mc->kept),
-			 __ATOMIC_RELAXED);
-	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	set_last(mc, k - 1);
 	for (; k < last; k++)
 		k[0] = k[1];
-	__atomic_store_n(&mc->kept_last, (size_t)((char *)(last - 1) - (char *)mc->kept),
-			 __ATOMIC_RELEASE);
+	set_last(mc, last - 1);
 }
 
 /* The one that was freed last of those. */
