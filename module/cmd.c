@@ -490,6 +490,17 @@ static int goheap_check_tail(const char __user *uptr, size_t known, size_t size)
 	return zeroed ? 0 : -E2BIG;
 }
 
+/* The heap of this open, if it has one that the caller may use, is found in sysfs from now on. */
+static int goheap_list(struct goheap_file *gf)
+{
+	struct goheap *heap = goheap_of(gf);
+
+	/* The acquire pairs with the release in goheap_sysfs_add(). */
+	if (IS_ERR(heap) || likely(smp_load_acquire(&heap->listed)))
+		return 0;
+	return goheap_sysfs_add(heap);
+}
+
 /*
  * Carries out one command, @nr, with the argument at @uptr; returns 0 or an error,
  * and nothing else.  The argument is touched for writing before the command is
@@ -515,7 +526,7 @@ int goheap_cmd_run(struct goheap_file *gf, unsigned int nr, void __user *uptr)
 	}
 	if (put_user(arg.size, (u32 __user *)uptr))
 		return -EFAULT;
-	err = cmd->run(gf, &arg);
+	err = goheap_list(gf) ?: cmd->run(gf, &arg);
 	if (copy_to_user(uptr, &arg, cmd->size))
 		return -EFAULT;
 	return err;

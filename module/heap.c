@@ -210,7 +210,7 @@ static void goheap_retire(struct goheap *heap)
 static void goheap_free(struct goheap *heap)
 {
 	goheap_lru_remove(heap);
-	kobject_del(&heap->kobj);
+	goheap_sysfs_del(heap);
 	cancel_delayed_work_sync(&heap->soft_work);
 	goheap_retire(heap);
 #ifdef GOHEAP_BREAK_LOCKORDER
@@ -346,15 +346,10 @@ static struct goheap *goheap_create(struct inode *inode, unsigned long start,
 			      &goheap_last_id, GFP_KERNEL);
 	if (err < 0)
 		goto out_unsetup;
-	err = goheap_sysfs_add(heap);
-	if (err)
-		goto out_erase_id;
 	goheap_lru_insert(heap);
 	xa_store(&goheap_ids, heap->id, heap, GFP_KERNEL);
 	return heap;
 
-out_erase_id:
-	xa_erase(&goheap_ids, heap->id);
 out_unsetup:
 	goheap_unsetup(heap);
 	free_page((unsigned long)heap->ctl);

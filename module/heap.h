@@ -68,6 +68,7 @@ struct goheap {
 	atomic64_t pressure_last_ns;	/* when it was felt last */
 	struct list_head lru;
 	struct kobject kobj;
+	bool listed;			/* the kobject was added, see sysfs.c */
 	struct work_struct free_work;
 	struct rcu_head rcu;
 };
@@ -258,6 +259,7 @@ bool goheap_populate(struct goheap *heap, unsigned long start, unsigned long byt
 extern const struct attribute_group *goheap_total_groups[];
 void goheap_sysfs_init(struct goheap *heap);
 int goheap_sysfs_add(struct goheap *heap);
+void goheap_sysfs_del(struct goheap *heap);
 pid_t goheap_pid_seen(struct goheap *heap);
 void goheap_sysfs_wait(void);
 void goheap_debugfs_init(void);

@@ -24,6 +24,9 @@
 static atomic_t goheap_nr_kobjs = ATOMIC_INIT(0);
 static DECLARE_WAIT_QUEUE_HEAD(goheap_kobjs_gone);
 
+/* One directory is made at a time. */
+static DEFINE_MUTEX(goheap_add_lock);
+
 /* The word for what has no bound, or a number of bytes in C notation. */
 static int goheap_parse_bytes(const char *buf, const char *word, u64 *bytes)
 {
@@ -236,10 +239,31 @@ void goheap_sysfs_init(struct goheap *heap)
 	kobject_init(&heap->kobj, &goheap_ktype);
 }
 
-/* misc_open() and misc_register() share a lock: whoever has a file sees this_device. */
+/*
+ * The heap's directory, if it has none yet.  With the first command, not within mmap():
+ * since 6.15 who lists a directory keeps the lock that this needs while its own memory
+ * is written to, for which it may wait for the mmap lock.
+ *
+ * misc_open() and misc_register() share a lock: whoever has a file sees this_device.
+ */
 int goheap_sysfs_add(struct goheap *heap)
 {
-	return kobject_add(&heap->kobj, &goheap_misc.this_device->kobj, "%u", heap->id);
+	int err = 0;
+
+	mutex_lock(&goheap_add_lock);
+	if (!heap->listed)
+		err = kobject_add(&heap->kobj, &goheap_misc.this_device->kobj, "%u", heap->id);
+	if (!err)
+		smp_store_release(&heap->listed, true);	/* pairs with goheap_list() */
+	mutex_unlock(&goheap_add_lock);
+	return err;
+}
+
+/* When there are no more commands. */
+void goheap_sysfs_del(struct goheap *heap)
+{
+	if (heap->listed)
+		kobject_del(&heap->kobj);
 }
 
 /* Waits for the memory of all heaps to be on its way to be freed. */

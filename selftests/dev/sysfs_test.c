@@ -4,6 +4,7 @@
  * the heap's user, answer nobody who cannot see the process, and go with it.
  */
 #include "sysfs.h"
+#include <dirent.h>
 #include <kselftest_harness.h>
 
 #define ARENA	(256 * MIB)
@@ -337,6 +338,73 @@ TEST_F_TIMEOUT(heap, files_that_vanish_while_they_are_read, 60)
 	stop = true;
 	for (int k = 0; k < 2; k++)
 		pthread_join(t[k], NULL);
+}
+
+/*
+ * Where the kernel writes the names was never touched.  The first two, which are in every
+ * directory, are in the first page: it looks no further for them.
+ */
+static void *lister(void *arg)
+{
+	int fd = open(SYSFS, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	while (!stop) {
+		char *p = mmap(NULL, 8 * 4096, PROT_READ | PROT_WRITE,
+			       MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+		lseek(fd, 0, SEEK_SET);
+		if (getdents64(fd, p + 4096 - 64, 7 * 4096) <= 64)
+			abort();
+		munmap(p, 8 * 4096);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Returns how many heaps were made. */
+static int make_heaps_and_list(int ms)
+{
+	uint64_t end = now_ms() + ms;
+	struct goheap_info i;
+	pthread_t t;
+	int n = 0;
+
+	stop = false;
+	if (pthread_create(&t, NULL, lister, NULL))
+		return 0;
+	for (; now_ms() < end; n++) {
+		int fd = dev_open();
+		char *arena = arena_map(fd, 64 * MIB);
+
+		if (arena == MAP_FAILED || info(fd, &i))
+			return 0;
+		munmap(arena, 64 * MIB);
+		close(fd);
+	}
+	stop = true;
+	pthread_join(t, NULL);
+	return n;
+}
+
+/*
+ * Kernels from 6.15 on list a directory with its lock held, also while they wait for the
+ * mmap lock in a page fault.  Who has that must not wait for the other.
+ */
+TEST(directories_are_made_while_they_are_listed)
+{
+	uint64_t end = now_ms() + 30000;
+	int status = 0;
+	pid_t pid;
+
+	pid = fork();
+	if (!pid)
+		_exit(make_heaps_and_list(3000) < 10);
+	while (!waitpid(pid, &status, WNOHANG) && now_ms() < end)
+		usleep(10000);
+	if (now_ms() >= end)
+		kill(pid, SIGKILL);
+	EXPECT_LT(now_ms(), end);
+	EXPECT_EQ(0, status);
 }
 
 /* ---- debugfs ------------------------------------------------------------------------ */

@@ -9,6 +9,7 @@
 
 #include "inject.h"
 #include <module.h>
+#include <dirent.h>
 #include <poll.h>
 #include <sys/epoll.h>
 
@@ -123,13 +124,35 @@ static long long nr_heaps(void)
 	return file_number(SYSFS "/heaps");
 }
 
-/* A heap of its own for the call, as new: everything is fetched anew in it. */
-static void begin_heap(void)
+/* Names in the class's directory that are a heap's. */
+static unsigned int nr_dirs(void)
+{
+	DIR *d = opendir(SYSFS);
+	unsigned int nr = 0;
+	struct dirent *e;
+
+	while (d && (e = readdir(d)))
+		nr += e->d_name[0] >= '0' && e->d_name[0] <= '9';
+	if (d)
+		closedir(d);
+	return nr;
+}
+
+static void map_heap(void)
 {
 	u.bytes = u.bytes ? u.bytes : ARENA;
 	u.fd = dev_open();
 	u.arena = arena_map(u.fd, u.bytes);
 	MUST(u.arena != MAP_FAILED);
+}
+
+/* A heap of its own for the call, as new: all but its directory is fetched anew in it. */
+static void begin_heap(void)
+{
+	struct goheap_info i;
+
+	map_heap();
+	MUST_BE(0, info(u.fd, &i));
 }
 
 static void end_heap(void)
@@ -398,6 +421,34 @@ static void fork_undo(void)
 }
 
 /* ---- commands ------------------------------------------------------------------- */
+
+/* It makes the heap's directory. */
+static int first_run(void)
+{
+	struct goheap_info i;
+
+	return info(u.fd, &i);
+}
+
+static void first_settle(int err)
+{
+	MUST_BE(u.heaps + 1, nr_heaps());
+	MUST_BE(u.heaps, nr_dirs());
+}
+
+static void first_setup(void)
+{
+	u.heaps = nr_heaps();
+	map_heap();
+	first_settle(0);
+}
+
+static void first_undo(void)
+{
+	MUST_BE(u.heaps + 1, nr_dirs());
+	end_heap();
+	MUST_BE(u.heaps, nr_dirs());
+}
 
 static int info_run(void)
 {
@@ -772,6 +823,7 @@ static const struct call calls[] = {
 	{ "madvise of a piece", pieces_setup, advise_piece_run, pieces_settle, pieces_undo,
 	  -EAGAIN },
 	{ "fork", pieces_setup, fork_run, pieces_settle, fork_undo, .step = 4 },
+	{ "the first command", first_setup, first_run, first_settle, first_undo },
 	{ "INFO", nothing, info_run, same, nothing },
 	{ "ATTACH", attach_setup, attach_run, attach_settle, attach_undo },
 	{ "STATS", nothing, stats_run, same, nothing },

@@ -83,7 +83,8 @@ struct goheap_ctl {
  * @size: in: sizeof(struct goheap_info)
  * @flags: in: 0
  * @features: out: GOHEAP_FEAT_* bits; choose by these, never by a version
- * @heap_id: out: name of the heap's sysfs directory, 0 before the arena exists
+ * @heap_id: out: name of the heap's sysfs directory, which is there from the first
+ *	command on, this one or another; 0 before the arena exists
  * @arena_start: out: first address of the arena, 0 before it exists
  * @arena_bytes: out: its length
  * @max_arena_bytes: out: the longest arena that would be granted
