@@ -10,11 +10,16 @@
 #include <linux/kobject.h>
 #include <linux/list_lru.h>
 #include <linux/mm.h>
+#include <linux/sched/coredump.h>
 #include <linux/sched/mm.h>
 #include <linux/shmem_fs.h>
 #include <linux/shrinker.h>
 #include <linux/swap.h>
 #include <linux/version.h>
+
+#ifndef SUID_DUMP_USER
+#include <linux/sched/exec_state.h>
+#endif
 
 /* What drivers need of io_uring has a header of its own since 6.7. */
 #if LINUX_VERSION_CODE < KERNEL_VERSION(6, 7, 0)
@@ -166,5 +171,28 @@ static inline struct shrinker *goheap_shrinker_new(struct shrinker *ops,
  */
 #define GOHEAP_URING_KEEPS_PAYLOAD	(LINUX_VERSION_CODE < KERNEL_VERSION(6, 10, 0) || \
 					 LINUX_VERSION_CODE >= KERNEL_VERSION(6, 14, 0))
+
+/*
+ * Whether a process may be traced by its user: what it may not hide, as by PR_SET_DUMPABLE.
+ * Asked of its mm until it moved to the task, before 7.2.
+ */
+#ifdef SUID_DUMP_USER
+static inline bool goheap_is_dumpable(struct task_struct *task, struct mm_struct *mm)
+{
+	return get_dumpable(mm) == SUID_DUMP_USER;
+}
+#else
+static inline bool goheap_is_dumpable(struct task_struct *task, struct mm_struct *mm)
+{
+	const struct task_exec_state *state;
+	bool dumpable;
+
+	rcu_read_lock();
+	state = rcu_dereference(task->exec_state);
+	dumpable = state && READ_ONCE(state->dumpable) == TASK_DUMPABLE_OWNER;
+	rcu_read_unlock();
+	return dumpable;
+}
+#endif
 
 #endif /* GOHEAP_COMPAT_H */

@@ -260,7 +260,7 @@ extern const struct attribute_group *goheap_total_groups[];
 void goheap_sysfs_init(struct goheap *heap);
 int goheap_sysfs_add(struct goheap *heap);
 void goheap_sysfs_del(struct goheap *heap);
-pid_t goheap_pid_seen(struct goheap *heap);
+int goheap_may_look(struct goheap *heap);
 void goheap_sysfs_wait(void);
 void goheap_debugfs_init(void);
 void goheap_debugfs_exit(void);

@@ -91,11 +91,11 @@ static int goheap_map_fill(struct goheap *heap, struct goheap_map *map)
  */
 static int goheap_map_allowed(struct goheap *heap)
 {
-	if (!goheap_pid_seen(heap))
-		return -ESRCH;
-	if (!uid_eq(heap->uid, current_fsuid()) && !capable(CAP_DAC_READ_SEARCH))
-		return -EACCES;
-	return 0;
+	int err = goheap_may_look(heap);
+
+	if (!err && !uid_eq(heap->uid, current_fsuid()) && !capable(CAP_DAC_READ_SEARCH))
+		err = -EACCES;
+	return err;
 }
 
 static int goheap_map_other(struct goheap_map *map)

@@ -5,11 +5,13 @@
  *
  * A heap's files belong to the user whose heap it is and are read by nobody else
  * but root.  Beyond that, they answer only to readers whose pid namespace has the
- * heap's process: a container, root or not, learns nothing of another.
+ * heap's process: a container, root or not, learns nothing of another.  Nor does its
+ * user, where the process may not be traced, as one that was started set-group-ID.
  *
  * No show or store here holds a lock that is held around kobject_del(), which
  * waits for them.
  */
+#include <linux/capability.h>
 #include <linux/device.h>
 #include <linux/kstrtox.h>
 #include <linux/module.h>
@@ -46,9 +48,29 @@ struct goheap_attr {
 };
 
 /* The process's id as the reader knows it, 0 if not at all. */
-pid_t goheap_pid_seen(struct goheap *heap)
+static pid_t goheap_pid_seen(struct goheap *heap)
 {
 	return pid_nr_ns(heap->pid, task_active_pid_ns(current));
+}
+
+/*
+ * Whether the caller may look into a heap that is his, and change it: 0, -ESRCH if he
+ * cannot see its process, or -EACCES.
+ */
+int goheap_may_look(struct goheap *heap)
+{
+	struct task_struct *task;
+	bool dumpable;
+
+	if (!goheap_pid_seen(heap))
+		return -ESRCH;
+	if (heap->mm == current->mm)
+		return 0;
+	task = get_pid_task(heap->pid, PIDTYPE_TGID);
+	dumpable = task && goheap_is_dumpable(task, heap->mm);
+	if (task)
+		put_task_struct(task);
+	return dumpable || capable(CAP_SYS_PTRACE) ? 0 : -EACCES;
 }
 
 static ssize_t pid_show(struct goheap *heap, const struct goheap_attr *attr, char *buf)
@@ -190,7 +212,7 @@ static ssize_t goheap_attr_show(struct kobject *kobj, struct attribute *attr, ch
 
 	if (!a->show)
 		return -EIO;
-	return goheap_pid_seen(heap) ? a->show(heap, a, buf) : -ESRCH;
+	return goheap_may_look(heap) ?: a->show(heap, a, buf);
 }
 
 static ssize_t goheap_attr_store(struct kobject *kobj, struct attribute *attr,
@@ -201,7 +223,7 @@ static ssize_t goheap_attr_store(struct kobject *kobj, struct attribute *attr,
 
 	if (!a->store)
 		return -EIO;
-	return goheap_pid_seen(heap) ? a->store(heap, buf, len) : -ESRCH;
+	return goheap_may_look(heap) ?: a->store(heap, buf, len);
 }
 
 static const struct sysfs_ops goheap_sysfs_ops = {

@@ -5,6 +5,7 @@
  */
 #include "sysfs.h"
 #include "tracing.h"
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <kselftest_harness.h>
 
@@ -331,34 +332,90 @@ TEST_F(heap, a_user_sees_his_own_without_root)
 }
 
 /* As user 12345; by the id that comes through @up it is looked at from outside. */
-static int held_heap(int up, int down)
+static int held_heap(int up, int down, int dumpable)
 {
 	struct goheap_info i;
-	int fd = another_user() ? -1 : dev_open();
+	int fd = another_user() || prctl(PR_SET_DUMPABLE, dumpable) ? -1 : dev_open();
 	char c;
 
 	if (arena_map(fd, ARENA) == MAP_FAILED || !span_new(fd, 3) || info(fd, &i))
 		return 1;
+	/* It may look at itself. */
+	if (map_of(i.heap_id) != 2)
+		return 2;
 	return write(up, &i.heap_id, 8) != 8 || read(down, &c, 1) != 1;
 }
 
-TEST(root_sees_a_users_and_only_by_its_right_to)
+/* What reading a file of the heap, and writing to one, is for another process of its user. */
+static int file_seen(uint64_t id, const char *name, int (*as)(void))
 {
-	int up[2], down[2];
+	char dir[64];
+	pid_t pid = fork();
+
+	if (pid)
+		return -reap(pid);
+	snprintf(dir, sizeof(dir), SYSFS "/%llu", (unsigned long long)id);
+	if (as())
+		_exit(100);
+	if (!strcmp(name, "scavenge"))
+		_exit(-write_in(dir, name, "1"));
+	_exit(read_in(dir, name) ? 0 : errno);
+}
+
+FIXTURE(held) {
+	int down[2];
 	uint64_t id;
 	pid_t pid;
+};
+
+FIXTURE_VARIANT(held) {
+	int dumpable, user_error;
+};
+
+FIXTURE_VARIANT_ADD(held, as_usual) {
+	.dumpable = 1, .user_error = 0,
+};
+
+/* As a program that was started set-user-ID, or one that keeps keys. */
+FIXTURE_VARIANT_ADD(held, that_must_not_be_traced) {
+	.dumpable = 0, .user_error = -EACCES,
+};
+
+FIXTURE_SETUP(held)
+{
+	int up[2];
 
 	if (!is_root())
 		SKIP(return, "needs root");
-	ASSERT_EQ(0, pipe(up) | pipe(down));
-	pid = fork();
-	if (!pid)
-		_exit(held_heap(up[1], down[0]));
-	ASSERT_EQ(8, read(up[0], &id, 8));
-	EXPECT_EQ(2, map_seen(id, oneself));
-	EXPECT_EQ(-EACCES, map_seen(id, root_without_the_right));
-	ASSERT_EQ(1, write(down[1], "x", 1));
-	EXPECT_EQ(0, reap(pid));
+	ASSERT_EQ(0, pipe(up) | pipe(self->down));
+	self->pid = fork();
+	if (!self->pid)
+		_exit(held_heap(up[1], self->down[0], variant->dumpable));
+	ASSERT_EQ(8, read(up[0], &self->id, 8));
+	close(up[0]);
+	close(up[1]);
+}
+
+FIXTURE_TEARDOWN(held)
+{
+	if (!is_root())
+		return;
+	EXPECT_EQ(1, write(self->down[1], "x", 1));
+	EXPECT_EQ(0, reap(self->pid));
+}
+
+TEST_F(held, root_sees_it_and_only_by_its_right_to)
+{
+	EXPECT_EQ(2, map_seen(self->id, oneself));
+	EXPECT_EQ(0, file_seen(self->id, "heap_inuse", oneself));
+	EXPECT_EQ(-EACCES, map_seen(self->id, root_without_the_right));
+}
+
+TEST_F(held, another_process_of_its_user)
+{
+	EXPECT_EQ(variant->user_error ?: 2, map_seen(self->id, another_user));
+	EXPECT_EQ(variant->user_error, file_seen(self->id, "heap_inuse", another_user));
+	EXPECT_EQ(variant->user_error, file_seen(self->id, "scavenge", another_user));
 }
 
 TEST_F(heap, from_another_pid_namespace_there_is_none)

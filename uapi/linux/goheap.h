@@ -361,9 +361,9 @@ struct goheap_map_span {
  * snapshot, and several are less so.
  *
  * With a @heap_id, any open will do, in any process.  Who may open the heap's files in
- * sysfs may know its map, and no one else: its user, and root.  ESRCH: there is no such
- * heap, or the caller's pid namespace does not have its process; EACCES: it is another
- * user's.
+ * sysfs and read them may know its map, and no one else: its user, and root.  ESRCH:
+ * there is no such heap, or the caller's pid namespace does not have its process; EACCES:
+ * it is another user's, or its process may be traced by root only (PR_SET_DUMPABLE).
  */
 struct goheap_map {
 	__u32 size;
