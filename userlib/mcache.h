@@ -242,11 +242,15 @@ static inline bool ghu_recent_has(const struct ghu_mcache_class *c)
 	return ghu_recent_any(c->recent) || ghu_recent_any(c->freed);
 }
 
-/* Allocates what was kept last; there must be something to allocate. */
+/*
+ * Allocates what was kept last; there must be something to allocate.  The next one's state
+ * lies among those of other objects, which other threads may have written since.
+ */
 static inline void *ghu_recent_pop(struct ghu_mcache_class *c)
 {
 	const struct ghu_recent_object *o = --c->recent;
 
+	__builtin_prefetch(o[-1].state, 1);
 	ghu_add_own(&c->opened, 1u << GHU_OPENED_LAST_BITS);
 	/* A watch that was put on it meanwhile stays. */
 	__atomic_store_n(o->state, ghu_state(o->state) & ~GHU_OBJ_KEPT_BIT, __ATOMIC_RELAXED);

@@ -71,7 +71,8 @@ static struct ghu_recent_object *empty_stack(struct ghu_recent_object *slots, ui
 {
 	struct ghu_recent_object *end = slots + GHU_RECENT_SLOTS - max;
 
-	end[-1].addr = 0;
+	/* Its state is prefetched, too. */
+	end[-1] = (struct ghu_recent_object){ .addr = 0, .state = (uint8_t *)end };
 	return end;
 }
 
