@@ -189,6 +189,7 @@ void gh_free_grow(struct gh_mheap *h, u64 end, u64 since_ns)
 	gh_spans_cut(&h->spans, start);
 	gh_spans_cut(&h->spans, end);
 	gh_free_add(h, s);
+	gh_spans_fill(&h->spans, s, start, start + 1);
 }
 
 /* Makes [start, start + npages) of the run @s, which is being taken apart, a free run. */

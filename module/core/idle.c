@@ -308,7 +308,10 @@ static void take_released(struct gh_mheap *h, struct gh_mspan *s, u64 start, u64
 	gh_idle_resized(h, s);
 }
 
-/* The next released run in a block that was touched; NULL: there is none that qualifies. */
+/*
+ * The next released run in a block that was touched; NULL: there is none that qualifies.  An
+ * idle run need not be found: it takes the rest of the block along when it is released.
+ */
 static struct gh_mspan *take_touched(struct gh_mheap *h, const struct gh_idle_req *req)
 {
 	u64 first = h->arena_start >> GH_PAGE_SHIFT;
@@ -323,11 +326,11 @@ static struct gh_mspan *take_touched(struct gh_mheap *h, const struct gh_idle_re
 		use_block(h, t->end);
 		end = min(t->end, first + h->used_pages);
 		while (t->page < end) {
-			struct gh_mspan *s = gh_spans_find(&h->spans, t->page);
+			struct gh_mspan *s = gh_spans_find_released(&h->spans, t->page);
 			u64 start = t->page;
 
-			t->page = min(gh_mspan_end(s), end);
-			if (is_released(s) && can_split(h, s, start, t->page)) {
+			t->page = s ? min(gh_mspan_end(s), end) : end;
+			if (s && is_released(s) && can_split(h, s, start, t->page)) {
 				take_released(h, s, start, t->page);
 				return s;
 			}
@@ -362,6 +365,7 @@ int gh_idle_take_locked(struct gh_mheap *h, const struct gh_idle_req *req,
 void gh_idle_put_locked(struct gh_mheap *h, const struct gh_idle_run *run, bool released)
 {
 	struct gh_mspan *s = run->span;
+	u64 from = s->start, to = gh_mspan_end(s);
 
 	lockdep_assert_held(&h->lock);
 	if (WARN_ON_ONCE(s->state != GH_SPAN_SCAVENGING))
@@ -374,4 +378,5 @@ void gh_idle_put_locked(struct gh_mheap *h, const struct gh_idle_run *run, bool 
 		h->stats.released_pages += s->npages;
 	}
 	gh_free_add(h, s);
+	gh_spans_fill(&h->spans, s, from, to);
 }

@@ -12,7 +12,9 @@
  * Every page of a span in use leads to its record.  Of other runs only the first
  * and the last page do; what lies between is whatever it was.  A stale entry may
  * name a record that was reused, so whoever looks up a page that need not be an
- * end compares the record's range with the page.
+ * end compares the record's range with the page.  A leaf that is all released has an
+ * owner, if only a stale one, or no table: so the run is found by steps over leaves.
+ * In a long idle run there is no such help.
  *
  * The root grows with the used part of the arena, by doubling.  Tables and
  * records are fetched without the lock by the refill functions, and kept as spare ones
@@ -68,10 +70,11 @@ static u64 page_before(const struct gh_spans *sp, u64 page)
 	return (page & ~(u64)GH_LEAF_MASK) - 1;
 }
 
-struct gh_mspan *gh_spans_find(const struct gh_spans *sp, u64 page)
+/* @steps: from page to page, after which it is NULL. */
+static struct gh_mspan *find(const struct gh_spans *sp, u64 page, u64 steps)
 {
 	u64 first = leaf_start(sp, 0);
-	u64 at = page;
+	u64 at = page, before;
 
 	for (;;) {
 		struct gh_mspan *s = gh_spans_get(sp, at);
@@ -79,10 +82,24 @@ struct gh_mspan *gh_spans_find(const struct gh_spans *sp, u64 page)
 		if (s && s->state != GH_SPAN_DEAD &&
 		    s->start <= page && page < gh_mspan_end(s))
 			return s;
-		at = page_before(sp, at);
+		before = page_before(sp, at);
+		if (before == at - 1 && !steps--)
+			return NULL;
+		at = before;
 		if (WARN_ON_ONCE(at + 1 <= first))
 			return NULL;
 	}
+}
+
+struct gh_mspan *gh_spans_find(const struct gh_spans *sp, u64 page)
+{
+	return find(sp, page, ~0ULL);
+}
+
+/* Only the leaf in which a released run begins may have stale entries of it in a table. */
+struct gh_mspan *gh_spans_find_released(const struct gh_spans *sp, u64 page)
+{
+	return find(sp, page, GH_LEAF_PAGES);
 }
 
 bool gh_spans_room(struct gh_spans *sp, u64 end)

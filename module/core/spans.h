@@ -110,13 +110,15 @@ struct gh_records {
 struct gh_mspan *gh_spans_get(const struct gh_spans *sp, u64 page);
 /* The run, of whatever state, that holds the page. */
 struct gh_mspan *gh_spans_find(const struct gh_spans *sp, u64 page);
+/* The same if it is released, and not for long; else also NULL. */
+struct gh_mspan *gh_spans_find_released(const struct gh_spans *sp, u64 page);
 /* Whether the table reaches up to page @end; if not, the next refill sees to it. */
 bool gh_spans_room(struct gh_spans *sp, u64 end);
 /* How many tables (0 or 1) must be added for a run to begin or end at @page. */
 unsigned int gh_spans_missing(const struct gh_spans *sp, u64 page);
 /* Lets runs begin or end at @page; both sides are then to be filled in. */
 void gh_spans_cut(struct gh_spans *sp, u64 page);
-/* Makes all of [from, to), which is part of @s, point to @s. */
+/* Makes all of [from, to), which is part of @s, point to @s; and the rest of @s in these leaves. */
 void gh_spans_fill(struct gh_spans *sp, struct gh_mspan *s, u64 from, u64 to);
 /* Makes both ends of @s point to it. */
 void gh_spans_set_ends(struct gh_spans *sp, struct gh_mspan *s);

@@ -499,6 +499,76 @@ static int touched(void)
 	return finish();
 }
 
+/* One page at that place is used, and touches its block. */
+static int use_page(u64 page, u64 now)
+{
+	int err;
+
+	T_RETRY(&h, err, gh_mheap_carve_locked(&h, (BASE + page) << GH_PAGE_SHIFT, 1, 0, 0, now));
+	return err;
+}
+
+/*
+ * With @page the rest of its block is taken, of which [first, end) is free.  The records that
+ * were spare are used elsewhere: one that was here might be the run's by chance.
+ */
+static int rest_of_block(u64 page, u64 first, u64 end)
+{
+	struct gh_idle_run run;
+	u64 i;
+
+	for (i = 0; i < 1000; i++)
+		T_EQ(use_page(5000 + 2 * i, 20), 0);
+	forget_touched();
+	T_EQ(use_page(page, 1500), 0);
+	T_EQ(take(2000, 0, 256, &run), 0);
+	T_EQ(run.addr, first);
+	T_EQ(run.npages, page - first);
+	put(&run, true);
+	T_EQ(take(2000, 0, 256, &run), 0);
+	T_EQ(run.addr, page + 1);
+	T_EQ(run.npages, end - page - 1);
+	put(&run, true);
+	T_EQ(take(2000, 0, 256, &run), -ENOENT);
+	return t_check(&h);
+}
+
+/* In a run that begins some blocks before, and was many spans, which went at once. */
+static int touched_in_a_long_run(void)
+{
+	struct gh_idle_run run;
+	u64 i;
+
+	t_heap_init(&h, BASE, 1024 * MIB);
+	for (i = 0; i < 1024; i++)
+		T_EQ(t_alloc(&h, 1, 1, 0) - BASE, i);
+	/* So that no run ends where a block does that it covers. */
+	for (i = 100; i < 1000; i++)
+		if (i % 256 != 128)
+			T_EQ(t_free(&h, BASE + i, 1, 10), 0);
+	for (i = 128; i < 1000; i += 256)
+		T_EQ(t_free(&h, BASE + i, 1, 10), 0);
+	hide_spare_records();
+	T_EQ(take(1000, 0, 256, &run), 0);
+	show_spare_records();
+	T_EQ(run.npages, 900);
+	put(&run, true);
+	T_EQ(rest_of_block(900, 768, 1000), 0);
+	return finish();
+}
+
+/* In one that the used part grew by, from the middle of a block. */
+static int touched_in_a_run_that_grew(void)
+{
+	t_heap_init(&h, BASE, 1024 * MIB);
+	T_EQ(t_alloc(&h, 248, 1, 0) - BASE, 0);
+	T_EQ(t_alloc(&h, 1, 1, 0) - BASE, 248);
+	T_EQ(h.used_pages, 376);
+	T_EQ(use_page(1300, 10), 0);
+	T_EQ(rest_of_block(900, 768, 1024), 0);
+	return finish();
+}
+
 /* Of more blocks than are remembered the ones touched last count. */
 static int touched_often(void)
 {
@@ -557,6 +627,8 @@ int main(int argc, char **argv)
 		{ "idle: takes released neighbours along", takes_along },
 		{ "idle: takes no other neighbours along", takes_no_other_along },
 		{ "idle: blocks that were touched", touched },
+		{ "idle: a block that was touched in a long run", touched_in_a_long_run },
+		{ "idle: a block that was touched in a run that grew", touched_in_a_run_that_grew },
 		{ "idle: many blocks that were touched", touched_often },
 		{ "idle: no spare record", no_spare_record },
 		{ "idle: no spare table", no_spare_table },
