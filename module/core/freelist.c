@@ -189,6 +189,7 @@ void gh_free_grow(struct gh_mheap *h, u64 end, u64 since_ns)
 	gh_spans_cut(&h->spans, start);
 	gh_spans_cut(&h->spans, end);
 	gh_free_add(h, s);
+	/* The leaf where it begins may be all released now. */
 	gh_spans_fill(&h->spans, s, start, start + 1);
 }
 

@@ -378,5 +378,6 @@ void gh_idle_put_locked(struct gh_mheap *h, const struct gh_idle_run *run, bool 
 		h->stats.released_pages += s->npages;
 	}
 	gh_free_add(h, s);
+	/* What was there until now, perhaps many spans, must not be in the way of finding it. */
 	gh_spans_fill(&h->spans, s, from, to);
 }
