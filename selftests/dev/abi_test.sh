@@ -56,12 +56,13 @@ check 'parameters' same \
 	"$(named /sys/module/goheap/parameters "$abi/dev-goheap")" \
 	"$(files /sys/module/goheap/parameters)"
 
-# A process with a heap, for as long as it takes to look.
+# A process with a heap that was sent a command, for as long as it takes to look.
 if command -v python3 >/dev/null; then
 	exec 8< <(exec python3 -c '
-import mmap, os, sys
+import fcntl, mmap, os, struct, sys
 fd = os.open("/dev/goheap", os.O_RDWR)
 m = mmap.mmap(fd, 64 << 20, mmap.MAP_PRIVATE | 0x4000)
+fcntl.ioctl(fd, 0xc038b400, struct.pack("I52x", 56))	# INFO
 print(os.getpid(), flush=True)
 sys.stdin.read()' 7< <(sleep 60) <&7)
 	read -r pid <&8
