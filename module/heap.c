@@ -13,7 +13,8 @@
  *     no user memory is touched, and no other lock is waited for under it.
  *  5. the list_lru's lock, in scavenger.c, alone.
  *
- * goheap_totals_lock is taken outside of 4 and by nobody who holds 1 to 3.
+ * goheap_totals_lock is taken outside of 4 and by nobody who holds 1 to 3, and
+ * goheap_add_lock, in sysfs.c, by nobody who holds any lock, nor the mmap lock.
  * i_mmap_rwsem and the page-table locks are taken inside 3 by the zap; 4 is not
  * held then.  Under memory reclaim 2, 3 and 4 are only tried.
  *

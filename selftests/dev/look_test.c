@@ -346,7 +346,7 @@ static int held_heap(int up, int down, int dumpable)
 	return write(up, &i.heap_id, 8) != 8 || read(down, &c, 1) != 1;
 }
 
-/* What reading a file of the heap, and writing to one, is for another process of its user. */
+/* What reading this file of the heap, or writing to it, is for a process that did what @as does. */
 static int file_seen(uint64_t id, const char *name, int (*as)(void))
 {
 	char dir[64];
