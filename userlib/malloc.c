@@ -107,7 +107,7 @@ static ghu_on_stack ghu_hot __attribute__((noinline)) void *malloc_reopen(size_t
 		return c->span ? malloc_sampled(size, sizeclass) : malloc_slow(size, sizeclass);
 	if (ghu_recent_turn_worth(c))
 		return ghu_recent_pop(c);
-	p = ghu_mcache_reopen_window(c, sizeclass);
+	p = ghu_mcache_reopen_window(c);
 	return ghu_likely(p) ? p : malloc_slow(size, sizeclass);
 }
 

@@ -174,17 +174,21 @@ static inline void *ghu_window_take(struct ghu_window *w)
 	return (void *)(w->base + (uint32_t)i * w->elemsize);
 }
 
+/* From this size on a window has 16 objects at most, or they are long. */
+#define GHU_REOPEN_FEW	512u
+
 /*
  * When the window is empty, first the same one once more: who frees what he just allocated
- * finds it there, in the cache of the processor.  Of long spans only the first few objects,
- * if all of them are free: more would not stay in the cache.  NULL: nothing there.
+ * finds it there, in the cache of the processor.  Of long objects, or where there are few, only
+ * the first few, if all of them are free: more would not stay in the cache, and to look at all
+ * takes as long as it takes the last free() to reach it.  NULL: nothing there.
  */
 static inline __attribute__((always_inline)) void *
-ghu_mcache_reopen_window(struct ghu_mcache_class *c, size_t sizeclass)
+ghu_mcache_reopen_window(struct ghu_mcache_class *c)
 {
 	struct ghu_window *w = &c->window;
 
-	if (ghu_classes[sizeclass].npages > 1 && ghu_are_8_free(w->states))
+	if (w->elemsize >= GHU_REOPEN_FEW && ghu_are_8_free(w->states))
 		w->free = 0xff;
 	else
 		w->free = ghu_match64(w->states, GHU_OBJ_FREE);
@@ -214,7 +218,7 @@ static inline void *ghu_mcache_reopen_sampled(size_t sizeclass)
 		return NULL;
 	mc->next_sample -= bytes;
 	mc->next_guarded -= 64;
-	return ghu_mcache_reopen_window(c, sizeclass);
+	return ghu_mcache_reopen_window(c);
 }
 
 static inline bool ghu_recent_has_room(const struct ghu_mcache_class *c)
@@ -356,7 +360,7 @@ static inline void *ghu_mcache_next(size_t sizeclass)
 	if (ghu_likely(ghu_mcache_may_reopen(c))) {
 		if (ghu_recent_turn_worth(c))
 			return ghu_recent_pop(c);
-		p = ghu_mcache_reopen_window(c, sizeclass);
+		p = ghu_mcache_reopen_window(c);
 	}
 	return ghu_likely(p) ? p : ghu_mcache_refill(sizeclass, 0, NULL);
 }

@@ -127,7 +127,7 @@ static void *reopen(struct ghu_mcache *mc, size_t sizeclass)
 
 	if (!ghu_mcache_ring(mc, sizeclass))
 		return NULL;
-	p = ghu_mcache_reopen_window(c, sizeclass);
+	p = ghu_mcache_reopen_window(c);
 	if (!p)
 		count_window(mc, sizeclass);
 	else
