@@ -27,6 +27,7 @@
 #include <string.h>
 #include "checked.h"
 #include "empty.h"
+#include "few.h"
 #include "guarded.h"
 #include "large.h"
 #include "mcache.h"
@@ -591,6 +592,14 @@ static bool is_of_pages(const struct ghu_mspan *s, size_t size)
 	return !ghu_mspan_class(s) && ghu_pages_for(size ? size : 1) == s->npages - s->guarded;
 }
 
+/* What realloc() leaves where it was is not of size 0. */
+static bool is_sized(const struct ghu_mspan *s, size_t size)
+{
+	if (!ghu_mspan_class(s))
+		return is_of_pages(s, size);
+	return size ? is_fitting(ghu_raw_bytes(s), size) : ghu_mspan_class(s) == GHU_ZERO_CLASS;
+}
+
 bool ghu_is_object(const void *p, size_t size)
 {
 	const struct ghu_mspan *s = span_of_live(p);
@@ -601,15 +610,10 @@ bool ghu_is_object(const void *p, size_t size)
 		return !ghu_checked_differs(s, p, size);
 	if (!ghu_mspan_class(s) || size > GHU_MAX_SMALL_SIZE)
 		return is_of_pages(s, size);
-	return ghu_mspan_class(s) == ghu_size_to_class(size);
-}
-
-/* What realloc() leaves where it was is not of size 0. */
-static bool is_sized(const struct ghu_mspan *s, size_t size)
-{
-	if (!ghu_mspan_class(s))
-		return is_of_pages(s, size);
-	return size ? is_fitting(ghu_raw_bytes(s), size) : ghu_mspan_class(s) == GHU_ZERO_CLASS;
+	if (ghu_mspan_class(s) == ghu_size_to_class(size))
+		return true;
+	/* Where new was not called, the program has its own, and what it deletes may be malloc()'s. */
+	return !__atomic_load_n(&ghu_few_is_over, __ATOMIC_RELAXED) && is_sized(s, size);
 }
 
 /* An object that realloc() left where it was may be of a class above its size's. */

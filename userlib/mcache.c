@@ -29,6 +29,7 @@
 #include <stdlib.h>
 #include "bgscavenge.h"
 #include "checked.h"
+#include "few.h"
 #include "fixalloc.h"
 #include "guarded.h"
 #include "large.h"
@@ -706,12 +707,17 @@ static ghu_on_stack ghu_noinline void *refill_slow(size_t sizeclass, size_t size
 ghu_on_stack void *ghu_mcache_refill(size_t sizeclass, size_t size, const uintptr_t *frame)
 {
 	struct ghu_mcache *mc = ghu_mcache;
+	bool has_span = mc->classes[sizeclass].span;
+	void *p = NULL;
 
-	if (ghu_unlikely(!mc->classes[sizeclass].span) && !has_cache())
+	if (ghu_unlikely(!has_span) && !has_cache())
 		return refill_slow(sizeclass, size, frame);
 	if (ghu_unlikely(ghu_profile_rate() | mc->rate | ghu_options.sample))
 		return refill_slow(sizeclass, size, frame);
-	return refill(mc, sizeclass);
+	/* Without a size it must be one of the class. */
+	if (ghu_unlikely(!has_span) && size)
+		p = ghu_few_alloc(sizeclass);
+	return p ? p : refill(mc, sizeclass);
 }
 
 void ghu_mcache_flush(void)

@@ -20,6 +20,7 @@
  * Sizes are size_t, which is mangled as unsigned long ("m") where this is built for.
  */
 #include <stdlib.h>
+#include "few.h"
 #include "mcache.h"
 #include "misuse.h"
 #include "mspan.h"
@@ -38,6 +39,7 @@ static void *try_alloc(size_t size, size_t align)
 {
 	void *p = NULL;
 
+	ghu_few_end();
 	if (align <= DEFAULT_ALIGN)
 		return malloc(size);
 	return posix_memalign(&p, align, size) ? NULL : p;

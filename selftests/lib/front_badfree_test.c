@@ -970,5 +970,6 @@ int main(int argc, char **argv)
 
 	setrlimit(RLIMIT_CORE, &none);
 	culprit = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	use_up_few();
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }

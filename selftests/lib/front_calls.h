@@ -26,6 +26,17 @@ CALL void (*volatile vfree)(void *) = free;
 CALL void (*volatile vfree_sized)(void *, size_t) = free_sized;
 CALL void (*volatile vfree_aligned_sized)(void *, size_t, size_t) = free_aligned_sized;
 
+/*
+ * The first few objects of a size may be of a larger class (userlib/few.h); from here on
+ * each is of the smallest one that will do.
+ */
+CALL void use_up_few(void)
+{
+	for (size_t size = 8; size <= 2048; size += 8)
+		for (int i = 0; i < 20; i++)
+			vfree(vmalloc(size));
+}
+
 #undef CALL
 
 #endif

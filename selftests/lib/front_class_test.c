@@ -6,6 +6,7 @@
  */
 #include <goheap.h>
 #include <malloc.h>
+#include "../../userlib/few.h"
 #include "../../userlib/mspan.h"
 #include "back_test.h"
 
@@ -185,5 +186,7 @@ static const struct t_case cases[] = {
 
 int main(int argc, char **argv)
 {
+	/* What is allocated is of the class of its size. */
+	ghu_few_is_over = true;
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }

@@ -378,5 +378,6 @@ static const struct t_case cases[] = {
 
 int main(int argc, char **argv)
 {
+	use_up_few();
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }

@@ -5,6 +5,7 @@
  * are found again, are free to everybody else, and never keep a span for long.
  */
 #include <goheap.h>
+#include "../../userlib/few.h"
 #include "../../userlib/mcache.h"
 #include "../../userlib/mcentral.h"
 #include "../../userlib/recent.h"
@@ -750,5 +751,7 @@ static const struct t_case cases[] = {
 
 int main(int argc, char **argv)
 {
+	/* What is allocated is of the class of its size. */
+	ghu_few_is_over = true;
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }

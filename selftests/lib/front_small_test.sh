@@ -44,7 +44,7 @@ small()
 [ "$(uname -m)" = x86_64 ] || skip_all 'the numbers are those of x86-64'
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
-plan 4
+plan 6
 # Of the library's tables, four pages are read by a program that uses little of them.
 read_kib=0
 ! "$prog" --reads || read_kib=16
@@ -52,5 +52,8 @@ check 'a program that allocates nothing' small 20 84 true
 check 'a shell' small 84 84 sh -c 'x=1'
 # shellcheck disable=SC2016	# for the shell to expand
 check 'a shell that forks' small 92 84 sh -c 'x=$(echo 1)'
-check 'an interpreter' small 116 84 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
+check 'an interpreter' small 104 84 awk 'BEGIN { for (i = 0; i < 100; i++) a[i] = i }'
+# A few objects each of many sizes.
+check 'a larger shell' small 84 84 bash -c 'x=1'
+check 'a larger interpreter' small 56 84 perl -e 1
 finish

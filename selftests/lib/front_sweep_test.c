@@ -10,6 +10,7 @@
 #include <goheap.h>
 #include <sched.h>
 #include "../../userlib/empty.h"
+#include "../../userlib/few.h"
 #include "../../userlib/mcache.h"
 #include "../../userlib/mcentral.h"
 #include "../../userlib/sweep.h"
@@ -591,5 +592,7 @@ static const struct t_case cases[] = {
 
 int main(int argc, char **argv)
 {
+	/* What is allocated is of the class of its size. */
+	ghu_few_is_over = true;
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }

@@ -42,7 +42,8 @@ const char *goheap_backend(void);
 
 /*
  * How many bytes a block for a request of size bytes would have: what
- * malloc_usable_size() will say of it.
+ * malloc_usable_size() will say of it.  The first few of a size may have more, less than
+ * twice as many.
  */
 size_t goheap_good_size(size_t size);
 
