@@ -106,9 +106,10 @@ static void lengthen_spans(void)
 {
 	for (unsigned int i = 1; i < nr_classes && classes[i].size <= PAGE_SIZE; i++) {
 		struct class *c = &classes[i], longer = *c;
+		unsigned int npages = c->npages;
 
 		for (; objects(c) < ENOUGH_OBJECTS; *c = longer) {
-			longer.npages += pages_for(c->size);
+			longer.npages += npages;
 			if (longer.npages > LONG_PAGES)
 				break;
 		}
