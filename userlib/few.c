@@ -5,7 +5,7 @@
 #include "mcache.h"
 #include "sizeclass.h"
 
-/* Of each class, in all threads, and some more if several take the last one at once. */
+/* Of each class, in all threads; one more for each other thread that takes the last at once. */
 #define FEW		8u
 #define NR_CLASSES	37u	/* of objects of less than 2048 bytes */
 #define LEAST		64u	/* where they meet */

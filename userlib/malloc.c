@@ -616,7 +616,7 @@ bool ghu_is_object(const void *p, size_t size)
 	return !__atomic_load_n(&ghu_few_is_over, __ATOMIC_RELAXED) && is_sized(s, size);
 }
 
-/* An object that realloc() left where it was may be of a class above its size's. */
+/* What realloc() left where it was may be of a class above its size's, and the first few are. */
 ghu_export void free_sized(void *p, size_t size)
 {
 	const struct ghu_mspan *s = span_of_live(p);
