@@ -749,6 +749,7 @@ static void with_wrong_sizes(void (*fn)(void), const char *what, bool exact)
 
 static int test_sizes(void)
 {
+	use_up_few();
 	alignment = 0;
 	with_wrong_sizes(wrong_free_sized, "free_sized: wrong size", false);
 	with_wrong_sizes(wrong_delete, "delete: wrong size", true);
@@ -947,6 +948,7 @@ static int scribble(size_t n)
 
 static int test_scribble(void)
 {
+	use_up_few();
 	for (size_t i = 0; i < LEN(all_sizes); i++)
 		if (all_sizes[i] <= 200000)
 			T_SUB(scribble(all_sizes[i]));
@@ -970,6 +972,5 @@ int main(int argc, char **argv)
 
 	setrlimit(RLIMIT_CORE, &none);
 	culprit = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	use_up_few();
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }

@@ -121,6 +121,7 @@ static int test_calloc(void)
 	vfree(p);
 	for (int n = 0; n < FEW; n++) {
 		p = vcalloc(1, 200);
+		T_EQ(vusable(p), 256);
 		for (int i = 0; i < 200; i++)
 			T(!p[i]);
 		memset(p, 1, vusable(p));

@@ -336,6 +336,7 @@ static int test_sized(void)
 		{ 1 << 20, 1 << 19 }, { 1 << 20, 0 },
 	};
 
+	use_up_few();
 	for (size_t i = 0; i < ARRAY_SIZE(sizes); i++)
 		T_SUB(must_die_sizes(sized, SAYS_SIZE, sizes[i].right, sizes[i].wrong));
 	T_SUB(must_die_sizes(sized_twice, SAYS_DOUBLE, 100, 100));
@@ -378,6 +379,5 @@ static const struct t_case cases[] = {
 
 int main(int argc, char **argv)
 {
-	use_up_few();
 	return t_main(argc, argv, cases, ARRAY_SIZE(cases));
 }
