@@ -464,25 +464,34 @@ int ghu_heaps_alloc(const struct ghu_request *req, struct ghu_run *runs, unsigne
 	return ret;
 }
 
+/*
+ * Opens what the run may grow to before it does: once it has grown, to shrink it
+ * again could take memory that there is none of.
+ */
+static int resize_in_heap(struct ghu_heap *h, uintptr_t addr, size_t old_npages,
+			  size_t npages, bool *needzero)
+{
+	struct ghu_arena *a = &h->arena;
+
+	if (npages > (a->start + __atomic_load_n(&a->bytes, __ATOMIC_RELAXED) - addr) >>
+		     GHU_PAGE_SHIFT)
+		return -ENOMEM;
+	if (!is_inherited(h) && ghu_arena_open(a, addr + (npages << GHU_PAGE_SHIFT)))
+		return -ENOMEM;
+	return h->ops->resize(h, addr, old_npages, npages, needzero);
+}
+
 int ghu_heaps_resize(uintptr_t addr, size_t old_npages, size_t npages, bool *needzero)
 {
-	struct ghu_heap *h;
 	unsigned int i;
 	int ret;
 
-	if (!heap_index(addr, &i) || npages > heap_at(i)->arena.bytes >> GHU_PAGE_SHIFT)
+	if (!heap_index(addr, &i))
 		return -ENOMEM;
-	do {
-		h = heap_at(i);
-		ret = h->ops->resize(h, addr, old_npages, npages, needzero);
-	} while (ret && ret != -ENOMEM && !recover(i, ret, addr, old_npages));
-	if (ret)
-		return -ENOMEM;
-	if (ghu_arena_open(&h->arena, addr + (npages << GHU_PAGE_SHIFT))) {
-		h->ops->resize(h, addr, npages, old_npages, needzero);
-		return -ENOMEM;
-	}
-	return 0;
+	do
+		ret = resize_in_heap(heap_at(i), addr, old_npages, npages, needzero);
+	while (ret && ret != -ENOMEM && !recover(i, ret, addr, old_npages));
+	return ret ? -ENOMEM : 0;
 }
 
 size_t ghu_heaps_scavenge(size_t max_bytes)

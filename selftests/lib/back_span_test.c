@@ -472,6 +472,30 @@ static int last_memory(void)
 	return T_PASS;
 }
 
+/* A run that could not be used grows neither here nor in the heap. */
+static int no_memory_to_grow(void)
+{
+	struct rlimit rl = { 64 << 20, 64 << 20 };
+	struct ghu_heap_stats before, after;
+	struct ghu_heap *h;
+	struct ghu_run r;
+	bool needzero;
+
+	if (T_SANITIZED)
+		return T_SKIP;
+	T_EQ(ghu_span_alloc(128, 0, GHU_SPAN_LARGE, 0, &r), 0);
+	h = heap_at(0);
+	T_EQ(setrlimit(RLIMIT_DATA, &rl), 0);
+	T_EQ(h->ops->stats(h, &before), 0);
+	T_EQ(ghu_span_resize(r.addr, 128, 128 * 128, &needzero), -ENOMEM);
+	T_EQ(h->ops->stats(h, &after), 0);
+	T_EQ(after.sys, before.sys);
+	T_EQ(ghu_span_resize(r.addr, 128, 128 * 16, &needzero), 0);
+	memset((void *)r.addr, 1, 16 << 20);
+	ghu_span_free(r.addr, 128 * 16);
+	return walk();
+}
+
 /* One request that is longer than the arenas gets an arena of its own. */
 static int long_request(void)
 {
@@ -696,6 +720,7 @@ static const struct t_case cases[] = {
 	{ "impossible requests are refused", impossible_requests },
 	{ "idle memory is released before a heap gives up", releases_before_it_gives_up },
 	{ "further arenas under RLIMIT_AS", several_arenas },
+	{ "no memory to grow in place", no_memory_to_grow },
 	{ "an arena leaves addresses to others", modest_arena },
 	{ "memory is opened in huge pages", opened_in_huge_pages },
 	{ "memory is opened to the last MiB", last_memory },
