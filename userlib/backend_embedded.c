@@ -68,8 +68,8 @@ void *gh_meta_alloc(size_t bytes)
 }
 
 /*
- * Called for a root table that was replaced by one of twice the size, or lost a
- * race.  Big ones are mappings of their own.
+ * Called for a root that was replaced by one of twice the size, or a table that lost
+ * a race.  Big ones are mappings of their own.
  */
 void gh_meta_free(void *p, size_t bytes)
 {

@@ -117,13 +117,12 @@ unsigned int gh_spans_missing(const struct gh_spans *sp, u64 page)
 	return (page & GH_LEAF_MASK) && !sp->root[leaf_of(sp, page)].table;
 }
 
+/* The one that was allocated first lies next to what is used. */
 static struct gh_mspan **take_table(struct gh_spans *sp)
 {
-	struct gh_mspan **table = sp->spare;
+	struct gh_mspan **table = sp->spare[0];
 
-	sp->spare = (struct gh_mspan **)table[0];
-	sp->nr_spare--;
-	table[0] = NULL;
+	sp->spare[0] = sp->spare[--sp->nr_spare];
 	return table;
 }
 
@@ -376,13 +375,17 @@ static size_t table_bytes(void)
 	return GH_LEAF_PAGES * sizeof(struct gh_mspan *);
 }
 
-static void add_table(struct gh_mheap *h, struct gh_mspan **table)
+/* False: others were faster, and there are enough. */
+static bool add_table(struct gh_mheap *h, struct gh_mspan **table)
 {
+	struct gh_spans *sp = &h->spans;
+
 	lockdep_assert_held(&h->lock);
-	table[0] = (struct gh_mspan *)h->spans.spare;
-	h->spans.spare = table;
-	h->spans.nr_spare++;
+	if (sp->nr_spare == GH_MAX_TABLES)
+		return false;
+	sp->spare[sp->nr_spare++] = table;
 	h->stats.meta_bytes += table_bytes();
+	return true;
 }
 
 int gh_spans_refill(struct gh_mheap *h)
@@ -393,12 +396,15 @@ int gh_spans_refill(struct gh_mheap *h)
 		return err;
 	while (tables_wanted(h)) {
 		struct gh_mspan **table = gh_meta_alloc(table_bytes());
+		bool added;
 
 		if (!table)
 			return -ENOMEM;
 		mutex_lock(&h->lock);
-		add_table(h, table);
+		added = add_table(h, table);
 		mutex_unlock(&h->lock);
+		if (!added)
+			gh_meta_free(table, table_bytes());
 	}
 	return 0;
 }
@@ -408,12 +414,8 @@ void gh_spans_destroy(struct gh_mheap *h)
 	struct gh_spans *sp = &h->spans;
 	u64 i;
 
-	while (sp->spare) {
-		struct gh_mspan **table = sp->spare;
-
-		sp->spare = (struct gh_mspan **)table[0];
-		gh_meta_free(table, table_bytes());
-	}
+	while (sp->nr_spare)
+		gh_meta_free(sp->spare[--sp->nr_spare], table_bytes());
 	for (i = 0; i < sp->nr_root; i++)
 		if (sp->root[i].table)
 			gh_meta_free(sp->root[i].table, table_bytes());

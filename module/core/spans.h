@@ -71,17 +71,19 @@ struct gh_leaf {
 	struct gh_mspan **table;	/* GH_LEAF_PAGES entries, or NULL */
 };
 
+/* Tables that gh_spans_refill() keeps ready: one for each end that one call can make. */
+#define GH_SPARE_TABLES	4
+/* Those that are kept: more where several refill at once. */
+#define GH_MAX_TABLES	16
+
 struct gh_spans {
 	struct gh_leaf *root;
 	u64 nr_root;
 	u64 want_root;		/* what gh_spans_refill() makes of nr_root */
 	u64 first_leaf;		/* page number >> GH_LEAF_SHIFT of root[0] */
-	struct gh_mspan **spare;	/* tables, chained through their first entry */
+	struct gh_mspan **spare[GH_MAX_TABLES];	/* not touched before they are used */
 	unsigned int nr_spare;
 };
-
-/* Tables that gh_spans_refill() keeps ready: one for each end that one call can make. */
-#define GH_SPARE_TABLES	4
 
 struct gh_mspan_chunk {
 	struct gh_mspan_chunk *next;
