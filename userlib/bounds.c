@@ -30,7 +30,7 @@ static const struct ghu_mspan *span_before(uintptr_t addr)
 {
 	const struct ghu_mspan *s = NULL;
 
-	while (ghu_pagemap_leaf(addr >> GHU_LEAF_SHIFT)) {
+	while (ghu_pagemap_has(addr)) {
 		s = ghu_pagemap_get(addr);
 		if (s && s != &ghu_mspan_gone)
 			return s;
@@ -44,8 +44,6 @@ static uintptr_t object_end(uintptr_t addr)
 {
 	const struct ghu_mspan *s;
 
-	if (addr >> GHU_LEAF_SHIFT >= GHU_ROOT_ENTRIES)
-		return 0;
 	s = span_before(addr);
 	if (!s)
 		return 0;

@@ -9,9 +9,8 @@
 #include "pagemap.h"
 
 ghu_table uintptr_t ghu_pagemap_root[GHU_ROOT_ENTRIES];
+size_t ghu_pagemap_nr_rooted;
 struct ghu_lock ghu_pagemap_lock;
-
-static size_t nr_leaves;
 
 #define LEAF_BYTES	(GHU_LEAF_PAGES * sizeof(ghu_pagemap_t))
 
@@ -19,6 +18,11 @@ static size_t nr_leaves;
 #define FLAT_LEAVES	((size_t)256)
 
 struct ghu_pagemap_flat ghu_pagemap_flat;
+
+static size_t nr_in_row(void)
+{
+	return __atomic_load_n(&ghu_pagemap_flat.npages, __ATOMIC_RELAXED) >> GHU_LEAF_BITS;
+}
 
 /*
  * Where addresses are scarce there is none.  A page more than is needed: what is mapped next
@@ -35,12 +39,12 @@ static void reserve_flat(size_t i)
 	if (ghu_is_err(ret))
 		return;
 	ghu_madvise((uintptr_t)ret, bytes, MADV_NOHUGEPAGE);
-	ghu_pagemap_flat.addr = i << GHU_LEAF_SHIFT;
+	__atomic_store_n(&ghu_pagemap_flat.addr, i << GHU_LEAF_SHIFT, __ATOMIC_RELAXED);
 	ghu_pagemap_flat.entries = (ghu_pagemap_t *)ret;
 }
 
-/* The next one of those in a row, if it is leaf i.  NULL: it is not, or there is no memory. */
-static ghu_pagemap_t *next_flat(size_t i)
+/* False: leaf i is not the next one of the row, or there is no memory. */
+static bool extend_flat(size_t i)
 {
 	size_t npages = ghu_pagemap_flat.npages;
 	ghu_pagemap_t *leaf = ghu_pagemap_flat.entries + npages;
@@ -48,43 +52,41 @@ static ghu_pagemap_t *next_flat(size_t i)
 	if (!ghu_pagemap_flat.entries || npages == FLAT_LEAVES * GHU_LEAF_PAGES ||
 	    i << GHU_LEAF_SHIFT != ghu_pagemap_flat.addr + (npages << GHU_PAGE_SHIFT) ||
 	    ghu_mprotect((uintptr_t)leaf, LEAF_BYTES, PROT_READ | PROT_WRITE))
-		return NULL;
+		return false;
 	__atomic_store_n(&ghu_pagemap_flat.npages, npages + GHU_LEAF_PAGES, __ATOMIC_RELEASE);
-	return leaf;
+	return true;
 }
 
-/* What the root says of a new leaf.  0: no memory. */
-static uintptr_t new_leaf(size_t i)
+static int add_to_root(size_t i)
 {
-	uintptr_t leaf, root;
+	uintptr_t root, leaf = (uintptr_t)ghu_sys_reserve(LEAF_BYTES);
 
-	if (!nr_leaves)
-		reserve_flat(i);
-	leaf = (uintptr_t)next_flat(i);
 	if (!leaf)
-		leaf = (uintptr_t)ghu_sys_reserve(LEAF_BYTES);
-	if (!leaf)
-		return 0;
+		return -ENOMEM;
 	root = leaf - i * LEAF_BYTES;
 	/* That says there is none: another address. */
-	return root ? root : new_leaf(i);
+	if (!root)
+		return add_to_root(i);
+	__atomic_fetch_add(&ghu_pagemap_nr_rooted, 1, __ATOMIC_RELAXED);
+	__atomic_store_n(&ghu_pagemap_root[i], root, __ATOMIC_RELAXED);
+	return 0;
+}
+
+static int make_leaf_locked(size_t i)
+{
+	if (ghu_pagemap_has(i << GHU_LEAF_SHIFT))
+		return 0;
+	if (!ghu_pagemap_flat.entries && !ghu_pagemap_nr_rooted)
+		reserve_flat(i);
+	return extend_flat(i) ? 0 : add_to_root(i);
 }
 
 static ghu_noinline int make_leaf(size_t i)
 {
-	uintptr_t root;
-	int ret = 0;
+	int ret;
 
 	ghu_lock(&ghu_pagemap_lock);
-	if (!ghu_pagemap_leaf(i)) {
-		root = new_leaf(i);
-		if (root) {
-			__atomic_store_n(&ghu_pagemap_root[i], root, __ATOMIC_RELAXED);
-			__atomic_fetch_add(&nr_leaves, 1, __ATOMIC_RELAXED);
-		} else {
-			ret = -ENOMEM;
-		}
-	}
+	ret = make_leaf_locked(i);
 	ghu_unlock(&ghu_pagemap_lock);
 	return ret;
 }
@@ -95,26 +97,27 @@ int ghu_pagemap_prepare(uintptr_t addr, size_t npages)
 
 	if (last >> GHU_ADDR_BITS)
 		return -ENOMEM;
-	for (size_t i = addr >> GHU_LEAF_SHIFT; i <= last >> GHU_LEAF_SHIFT; i++) {
-		if (ghu_pagemap_leaf(i))
-			continue;
-		if (make_leaf(i))
+	for (size_t i = addr >> GHU_LEAF_SHIFT; i <= last >> GHU_LEAF_SHIFT; i++)
+		if (!ghu_pagemap_has(i << GHU_LEAF_SHIFT) && make_leaf(i))
 			return -ENOMEM;
-	}
 	return 0;
+}
+
+static ghu_pagemap_t *entry_at(uintptr_t addr)
+{
+	ghu_pagemap_t *e = ghu_pagemap_flat_at(addr);
+
+	return e ? e : ghu_pagemap_at(ghu_pagemap_leaf(addr >> GHU_LEAF_SHIFT),
+				      addr >> GHU_PAGE_SHIFT);
 }
 
 void ghu_pagemap_set(uintptr_t addr, size_t npages, struct ghu_mspan *s, unsigned int fast)
 {
 	ghu_pagemap_t e = (ghu_pagemap_t)(uintptr_t)s << GHU_ENTRY_SPAN_SHIFT | fast;
-	size_t page = addr >> GHU_PAGE_SHIFT;
 
-	for (size_t i = 0; i < npages; i++, page++) {
-		uintptr_t root = ghu_pagemap_leaf(page >> GHU_LEAF_BITS);
-
-		__atomic_store_n(ghu_pagemap_at(root, page),
+	for (size_t i = 0; i < npages; i++)
+		__atomic_store_n(entry_at(addr + (i << GHU_PAGE_SHIFT)),
 				 e | i << GHU_ENTRY_PAGE_SHIFT, __ATOMIC_RELAXED);
-	}
 }
 
 struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr)
@@ -126,5 +129,7 @@ struct ghu_mspan *ghu_pagemap_lookup(uintptr_t addr)
 
 size_t ghu_pagemap_bytes(void)
 {
-	return __atomic_load_n(&nr_leaves, __ATOMIC_RELAXED) * LEAF_BYTES;
+	size_t nr_rooted = __atomic_load_n(&ghu_pagemap_nr_rooted, __ATOMIC_RELAXED);
+
+	return (nr_in_row() + nr_rooted) * LEAF_BYTES;
 }

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT OR GPL-2.0 */
 /*
  * From an address to the span that it lies in: a table of two levels over 48 bits
- * of address, whose entries are heap pages.  The root is in .bss and only the
- * page of it that covers an arena is ever touched: it is so short that no huge page
- * fits in.  A leaf covers 2 GiB, is reserved when the first span there is made, never
- * goes away, and takes memory only where there are spans.
+ * of address, whose entries are heap pages.  A leaf covers 2 GiB, is reserved when the
+ * first span there is made, never goes away, and takes memory only where there are spans.
+ * The leaves from the first one that was made on, as far as they lie one behind the other, are
+ * in a row, and most programs have no others: to look there first saves free() a quarter of
+ * what it does.  The root leads to all others; it is in .bss, and not even touched where there
+ * are none.
  *
  * Every page of a span of small objects is in the table.  Of a span that holds one
  * large object only the first page is, so that a block of many gigabytes costs one
@@ -49,12 +51,18 @@ typedef uint64_t ghu_pagemap_t;
 
 _Static_assert(GHU_ENTRY_SPAN_SHIFT + GHU_ADDR_BITS == 8 * sizeof(ghu_pagemap_t), "no bit is left");
 
-/* Of each leaf where it would begin if it had entries for all addresses; 0: there is none. */
+/*
+ * Of each leaf that is not in the row, where it would begin if it had entries for all
+ * addresses; 0: there is none.
+ */
 extern uintptr_t ghu_pagemap_root[GHU_ROOT_ENTRIES];
+extern size_t ghu_pagemap_nr_rooted;	/* leaves that it leads to */
 
-/* Of leaf i.  Others may be making one. */
+/* Others may be making one.  0: none, whatever i is. */
 static inline uintptr_t ghu_pagemap_leaf(size_t i)
 {
+	if (!__atomic_load_n(&ghu_pagemap_nr_rooted, __ATOMIC_RELAXED) || i >= GHU_ROOT_ENTRIES)
+		return 0;
 	return __atomic_load_n(&ghu_pagemap_root[i], __ATOMIC_RELAXED);
 }
 
@@ -68,10 +76,7 @@ static inline ghu_pagemap_t ghu_pagemap_load(const ghu_pagemap_t *e)
 	return __atomic_load_n(e, __ATOMIC_RELAXED);
 }
 
-/*
- * The leaves from the first one that was made on, as far as they lie one behind the other: most
- * programs have no others, and to look here first saves free() a quarter of what it does.
- */
+/* The row. */
 struct ghu_pagemap_flat {
 	uintptr_t addr;		/* of the first page */
 	size_t npages;		/* only rises, after the others were written once */
@@ -80,7 +85,23 @@ struct ghu_pagemap_flat {
 
 extern struct ghu_pagemap_flat ghu_pagemap_flat;
 
-/* False: it is not there, but may be in another leaf.  Else *e is as below. */
+/*
+ * Where the page's entry is, or NULL: not in the row.  While others make that its address may
+ * be anything: there are no pages in it then.
+ */
+static inline ghu_pagemap_t *ghu_pagemap_flat_at(uintptr_t addr)
+{
+	size_t npages = __atomic_load_n(&ghu_pagemap_flat.npages, __ATOMIC_ACQUIRE);
+	uintptr_t first = __atomic_load_n(&ghu_pagemap_flat.addr, __ATOMIC_RELAXED);
+	size_t page = (addr - first) >> GHU_PAGE_SHIFT;
+
+	return page < npages ? &ghu_pagemap_flat.entries[page] : NULL;
+}
+
+/*
+ * False: it is not there, but may be in another leaf.  Else *e is as below.  For who has a
+ * pointer, and so was told of the row: an atomic load would be an instruction more.
+ */
 static inline bool ghu_pagemap_flat_entry(uintptr_t addr, ghu_pagemap_t *e)
 {
 	size_t npages = __atomic_load_n(&ghu_pagemap_flat.npages, __ATOMIC_ACQUIRE);
@@ -95,15 +116,15 @@ static inline bool ghu_pagemap_flat_entry(uintptr_t addr, ghu_pagemap_t *e)
 /* The entry of the page that holds addr, whatever addr is.  0: no span ever had that page. */
 static inline ghu_pagemap_t ghu_pagemap_entry(uintptr_t addr)
 {
-	size_t page = addr >> GHU_PAGE_SHIFT, i = page >> GHU_LEAF_BITS;
+	const ghu_pagemap_t *e = ghu_pagemap_flat_at(addr);
 	uintptr_t root;
 
-	if (ghu_unlikely(i >= GHU_ROOT_ENTRIES))
-		return 0;
-	root = ghu_pagemap_leaf(i);
+	if (ghu_likely(e))
+		return ghu_pagemap_load(e);
+	root = ghu_pagemap_leaf(addr >> GHU_LEAF_SHIFT);
 	if (ghu_unlikely(!root))
 		return 0;
-	return ghu_pagemap_load(ghu_pagemap_at(root, page));
+	return ghu_pagemap_load(ghu_pagemap_at(root, addr >> GHU_PAGE_SHIFT));
 }
 
 static inline struct ghu_mspan *ghu_entry_span(ghu_pagemap_t e)
@@ -131,6 +152,12 @@ static inline uint32_t ghu_entry_offset(ghu_pagemap_t e, uintptr_t addr)
 static inline struct ghu_mspan *ghu_pagemap_get(uintptr_t addr)
 {
 	return ghu_entry_span(ghu_pagemap_entry(addr));
+}
+
+/* Whether there is a leaf that has an entry for addr, whatever addr is. */
+static inline bool ghu_pagemap_has(uintptr_t addr)
+{
+	return ghu_pagemap_flat_at(addr) || ghu_pagemap_leaf(addr >> GHU_LEAF_SHIFT);
 }
 
 /* Makes the leaves for [addr, addr + npages pages).  0 or -ENOMEM. */
