@@ -55,7 +55,7 @@
 /* Spans that come or go between looks at the clock. */
 #define TICK		64u
 
-static ghu_table struct list {
+static ghu_placed_table("lists") struct list {
 	struct ghu_mspan *first;
 	unsigned int nr;
 	unsigned int least;	/* since the last look */

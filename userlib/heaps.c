@@ -36,7 +36,7 @@
 /* Enough for 256 GiB in the smallest arenas. */
 #define MAX_HEAPS	4096u
 
-static ghu_table struct ghu_heap *heaps[MAX_HEAPS];
+static ghu_placed_table("heaps") struct ghu_heap *heaps[MAX_HEAPS];
 static unsigned int nr_heaps;		/* published after the entry */
 static unsigned int last_heap;		/* where a span was found last */
 static bool newest_is_device;		/* the heap made last, here or in a parent */

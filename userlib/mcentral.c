@@ -50,7 +50,7 @@ struct mcentral {
 	unsigned int looks;		/* that the next one may take, less one */
 } __attribute__((aligned(64)));
 
-static ghu_table struct mcentral centrals[GHU_NUM_CLASSES];
+static ghu_placed_table("centrals") struct mcentral centrals[GHU_NUM_CLASSES];
 
 static struct mcentral *central_of(const struct ghu_mspan *s)
 {

@@ -9,8 +9,8 @@
  * empty slab of each size is kept to swing in.  Slabs never go away, and keep the
  * size of their records, so the list of all of them can be walked at any time.  What
  * describes them is not in them, but at the begin of the region that they are cut from.
- * Instead of the region's first slab there follows a short one of each size, so that the
- * few records of a small program lie in a few pages.
+ * A short slab of each size comes before them all, in .bss, so that the few records of a
+ * small program lie in a few pages, and it needs no region.
  *
  * Nobody looks at the record of a span that he has no business with: a free() reads
  * it before it stores FREE, and until then its object keeps the span alive.  The
@@ -39,28 +39,38 @@ struct ghu_mspan_slab {
 	struct ghu_mspan_slab *next_avail;	/* of those with room */
 	struct ghu_mspan_slab *prev_avail;
 	struct ghu_mspan *free;			/* records that were used before */
-	uint32_t at;				/* where the first record is in the region */
+	uintptr_t records;
 	uint32_t record_bytes;
 	uint32_t nr_max;
 	uint32_t nr_carved;			/* ever used, since it was empty */
 	uint32_t nr_used;
 };
 
-/* The short ones, in order: how many records for spans of so many windows. */
-static const struct {
-	uint8_t nwindows, nr;
-} shorts[] = { { 1, 24 }, { 2, 5 }, { 4, 2 }, { 3, 2 }, { 8, 2 }, { 16, 1 } };
-
-#define NR_SHORTS	(sizeof(shorts) / sizeof(shorts[0]))
-
-/* Aligned to its length, and begins with this. */
-struct region {
-	struct ghu_mspan_slab slabs[REGION_SLABS];	/* but for the first */
-	struct ghu_mspan_slab shorts[NR_SHORTS];
-} __attribute__((aligned(64)));
-
 /* Records begin in the middle of a cache line; see mspan.h. */
 #define FIRST_RECORD	32u
+#define RECORD_BYTES(nwindows)	(sizeof(struct ghu_mspan) + 64 * (nwindows))
+
+/* The short ones, in order: for spans of so many windows so many records. */
+#define SHORTS(s)	s(1, 24) s(2, 5) s(4, 2) s(3, 2) s(8, 2) s(16, 1)
+#define SHORT(nwindows, nr)		{ nwindows, nr },
+#define AND_BYTES(nwindows, nr)		+ (nr) * RECORD_BYTES(nwindows)
+
+static const struct {
+	uint8_t nwindows, nr;
+} shorts[] = { SHORTS(SHORT) };
+
+#define NR_SHORTS	(sizeof(shorts) / sizeof(shorts[0]))
+#define SHORT_BYTES	(FIRST_RECORD SHORTS(AND_BYTES))
+
+static ghu_placed_table("records") struct {
+	struct ghu_mspan_slab slabs[NR_SHORTS];
+	char records[SHORT_BYTES] __attribute__((aligned(64)));
+} first;
+
+/* Aligned to its length, and begins with this; the first slab is not used. */
+struct region {
+	struct ghu_mspan_slab slabs[REGION_SLABS];
+};
 
 struct ghu_mspan ghu_mspan_gone = { .where = GHU_SPAN_IS_DEAD };
 struct ghu_spans ghu_spans;
@@ -82,31 +92,23 @@ static struct region *region_of(const void *p)
 
 static bool is_short(const struct ghu_mspan_slab *slab)
 {
-	return slab->at < SLAB_BYTES;
-}
-
-static uintptr_t slab_start(const struct ghu_mspan_slab *slab)
-{
-	return (uintptr_t)region_of(slab) + slab->at - FIRST_RECORD;
+	return slab >= first.slabs && slab < first.slabs + NR_SHORTS;
 }
 
 static struct ghu_mspan *record_at(const struct ghu_mspan_slab *slab, uint32_t i)
 {
-	return (struct ghu_mspan *)(slab_start(slab) + FIRST_RECORD +
-				    (size_t)i * slab->record_bytes);
+	return (struct ghu_mspan *)(slab->records + (size_t)i * slab->record_bytes);
 }
 
 static struct ghu_mspan_slab *slab_of(const struct ghu_mspan *s)
 {
-	struct region *r = region_of(s);
-	uintptr_t at = (uintptr_t)s % REGION_BYTES;
 	unsigned int i = NR_SHORTS - 1;
 
-	if (at >= SLAB_BYTES)
-		return &r->slabs[at / SLAB_BYTES];
-	while (at < r->shorts[i].at)
+	if ((uintptr_t)s - (uintptr_t)first.records >= SHORT_BYTES)
+		return &region_of(s)->slabs[(uintptr_t)s % REGION_BYTES / SLAB_BYTES];
+	while ((uintptr_t)s < first.slabs[i].records)
 		i--;
-	return &r->shorts[i];
+	return &first.slabs[i];
 }
 
 static unsigned int slab_windows(const struct ghu_mspan_slab *slab)
@@ -135,21 +137,21 @@ static void avail_remove(struct ghu_mspan_slab *slab)
 		avail[slab_windows(slab)] = slab->next_avail;
 }
 
-static void init_slab(struct ghu_mspan_slab *slab, unsigned int nwindows, size_t at)
+static void init_slab(struct ghu_mspan_slab *slab, unsigned int nwindows, uintptr_t records)
 {
-	slab->record_bytes = (uint32_t)sizeof(struct ghu_mspan) + 64 * nwindows;
-	slab->at = (uint32_t)at;
+	slab->record_bytes = (uint32_t)RECORD_BYTES(nwindows);
+	slab->records = records;
 	slab->next = slabs;
 	slabs = slab;
 	avail_insert(slab);
 }
 
-static void init_shorts(struct region *r)
+static void init_shorts(void)
 {
-	size_t at = sizeof(*r) + FIRST_RECORD;
+	uintptr_t at = (uintptr_t)first.records + FIRST_RECORD;
 
 	for (unsigned int i = 0; i < NR_SHORTS; i++) {
-		struct ghu_mspan_slab *slab = &r->shorts[i];
+		struct ghu_mspan_slab *slab = &first.slabs[i];
 
 		slab->nr_max = shorts[i].nr;
 		init_slab(slab, shorts[i].nwindows, at);
@@ -172,7 +174,6 @@ static bool make_region(void)
 	region = (struct region *)start;
 	nr_cut = 1;
 	nr_regions++;
-	init_shorts(region);
 	return true;
 }
 
@@ -180,7 +181,7 @@ static void make_slab(unsigned int nwindows)
 {
 	struct ghu_mspan_slab *slab = &region->slabs[nr_cut];
 
-	init_slab(slab, nwindows, nr_cut * SLAB_BYTES + FIRST_RECORD);
+	init_slab(slab, nwindows, (uintptr_t)region + nr_cut * SLAB_BYTES + FIRST_RECORD);
 	slab->nr_max = (uint32_t)((SLAB_BYTES - FIRST_RECORD) / slab->record_bytes);
 	nr_cut++;
 }
@@ -190,6 +191,8 @@ static struct ghu_mspan_slab *get_slab(unsigned int nwindows)
 {
 	struct ghu_mspan_slab *slab = discarded[nwindows];
 
+	if (!slabs)
+		init_shorts();
 	if (avail[nwindows])
 		return avail[nwindows];
 	if (slab) {
@@ -197,7 +200,7 @@ static struct ghu_mspan_slab *get_slab(unsigned int nwindows)
 		avail_insert(slab);
 	} else if (nr_cut == REGION_SLABS && !make_region()) {
 		return NULL;
-	} else if (!avail[nwindows]) {
+	} else {
 		make_slab(nwindows);
 	}
 	return avail[nwindows];
@@ -233,7 +236,7 @@ static void discard_slab(struct ghu_mspan_slab *slab)
 	slab->free = NULL;
 	slab->nr_carved = 0;
 	ghu_unlock(&ghu_spans.lock);
-	ghu_madvise(slab_start(slab), SLAB_BYTES, MADV_DONTNEED);
+	ghu_madvise(slab->records - FIRST_RECORD, SLAB_BYTES, MADV_DONTNEED);
 	ghu_lock(&ghu_spans.lock);
 	slab->next_avail = discarded[nwindows];
 	discarded[nwindows] = slab;
@@ -271,17 +274,14 @@ struct ghu_mspan *ghu_mspan_iterate(struct ghu_mspan_iter *it)
 	return it->slab ? record_at(it->slab, it->record++) : NULL;
 }
 
-/* Of a region the short slabs are left when the pages of all others were given back. */
 void ghu_mspan_bytes(size_t *inuse, size_t *sys)
 {
 	*inuse = 0;
 	ghu_lock(&ghu_spans.lock);
-	*sys = nr_regions * sizeof(struct region);
+	*sys = sizeof(first) + nr_regions * sizeof(struct region);
 	for (const struct ghu_mspan_slab *slab = slabs; slab; slab = slab->next) {
 		*inuse += (size_t)slab->nr_used * slab->record_bytes;
-		if (is_short(slab))
-			*sys += (size_t)slab->nr_max * slab->record_bytes;
-		else
+		if (!is_short(slab))
 			*sys += slab->nr_carved ? SLAB_BYTES : 0;
 	}
 	ghu_unlock(&ghu_spans.lock);

@@ -2,8 +2,9 @@
 /*
  * Permanent metadata is carved from chunks of 256 KiB by advancing an offset;
  * when a request does not fit the rest of the chunk, the rest is lost, and a new
- * chunk begins.  A request of 64 KiB or more gets a mapping of its own, so that
- * at most a quarter of a chunk can be lost.
+ * chunk begins.  The first one is in .bss: most programs need no other.  A request
+ * of 64 KiB or more gets a mapping of its own, so that at most a quarter of a chunk
+ * can be lost.
  *
  * There is one bump pointer for the process, under one lock: the callers are
  * fixalloc, which asks for 16 KiB at a time, and set-up code, so that a pointer
@@ -19,6 +20,9 @@ static struct {
 	char *base;
 	size_t off;
 } persistent;
+
+static ghu_placed_table("chunk") char first_chunk[GHU_PERSISTENT_CHUNK]
+	__attribute__((aligned(64)));
 
 static void stat_add(uint64_t *stat, uint64_t bytes)
 {
@@ -53,7 +57,7 @@ static void *alloc_direct(size_t size, size_t align, uint64_t *stat)
 /* A chunk counts as other_sys until its bytes are given to somebody. */
 static bool new_chunk(void)
 {
-	char *base = ghu_sys_alloc(GHU_PERSISTENT_CHUNK);
+	char *base = persistent.base ? ghu_sys_alloc(GHU_PERSISTENT_CHUNK) : first_chunk;
 
 	if (!base)
 		return false;

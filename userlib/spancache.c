@@ -30,7 +30,7 @@ struct stack {
 	uintptr_t run[GHU_SPANCACHE_SLOTS];	/* address, bit 0: needzero */
 } __attribute__((aligned(64)));
 
-static ghu_table struct stack stacks[GHU_SPANCACHE_PAGES + 1];
+static ghu_placed_table("stacks") struct stack stacks[GHU_SPANCACHE_PAGES + 1];
 /* Bytes of used runs: of each length, under its lock, and of all. */
 static size_t used_of[GHU_SPANCACHE_PAGES + 1];
 static size_t used_bytes;

@@ -32,6 +32,8 @@
  * so that those lie together in a few pages.
  */
 #define ghu_table	__attribute__((section(".sbss.tables")))
+/* One that layout.ld has a place for. */
+#define ghu_placed_table(name)	__attribute__((section(".sbss.tables." name)))
 
 /*
  * Whether the process has one thread, as far as the C library knows: then nothing needs

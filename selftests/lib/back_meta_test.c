@@ -109,9 +109,13 @@ static bool without_huge_pages(const void *p)
 
 static int no_huge_pages(void)
 {
+	const void *p = NULL;
+
 	if (access("/sys/kernel/mm/transparent_hugepage", F_OK))
 		return T_SKIP;
-	T(without_huge_pages(ghu_persistentalloc(8, 0, NULL)));
+	for (int i = 0; i < 8; i++)	/* the first chunk is among the variables */
+		p = ghu_persistentalloc(GHU_PERSISTENT_MAX_BLOCK - 1, 0, NULL);
+	T(without_huge_pages(p));
 	T(without_huge_pages(ghu_persistentalloc(4 << 20, 0, NULL)));
 	T(without_huge_pages(ghu_sys_reserve(4 << 20)));
 	return T_PASS;
