@@ -68,6 +68,7 @@ static int check_run(struct gh_mheap *h, const struct gh_mspan *prev,
 {
 	CHECK(s->npages);
 	CHECK(gh_spans_get(&h->spans, gh_mspan_end(s) - 1) == s);
+	CHECK(gh_spans_are_owned(&h->spans, s));
 	switch (s->state) {
 	case GH_SPAN_INUSE:
 		return check_inuse(h, s, seen);

@@ -160,6 +160,7 @@ static void absorb(struct gh_mheap *h, struct gh_mspan *s, struct gh_mspan *nb)
 void gh_free_add(struct gh_mheap *h, struct gh_mspan *s)
 {
 	u64 arena = h->arena_start >> GH_PAGE_SHIFT;
+	u64 start = s->start, end = gh_mspan_end(s);
 
 	s->state = GH_SPAN_FREE;
 	if (!s->released)
@@ -168,6 +169,9 @@ void gh_free_add(struct gh_mheap *h, struct gh_mspan *s)
 		absorb(h, s, gh_spans_get(&h->spans, s->start - 1));
 	if (gh_mspan_end(s) < arena + h->used_pages)
 		absorb(h, s, gh_spans_get(&h->spans, gh_mspan_end(s)));
+	/* The leaves where it met its neighbours. */
+	gh_spans_own(&h->spans, s, start);
+	gh_spans_own(&h->spans, s, end - 1);
 	gh_spans_set_ends(&h->spans, s);
 	if (!s->released)
 		gh_idle_resized(h, s);
@@ -189,8 +193,6 @@ void gh_free_grow(struct gh_mheap *h, u64 end, u64 since_ns)
 	gh_spans_cut(&h->spans, start);
 	gh_spans_cut(&h->spans, end);
 	gh_free_add(h, s);
-	/* The leaf where it begins may be all released now. */
-	gh_spans_fill(&h->spans, s, start, start + 1);
 }
 
 /* Makes [start, start + npages) of the run @s, which is being taken apart, a free run. */

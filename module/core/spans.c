@@ -12,9 +12,9 @@
  * Every page of a span in use leads to its record.  Of other runs only the first
  * and the last page do; what lies between is whatever it was.  A stale entry may
  * name a record that was reused, so whoever looks up a page that need not be an
- * end compares the record's range with the page.  A leaf that is all released has an
- * owner, if only a stale one, or no table: so the run is found by steps over leaves.
- * In a long idle run there is no such help.
+ * end compares the record's range with the page.  A leaf that one run covers whole has an
+ * owner, if only a stale one, or no table: so the run is found by steps over leaves, and
+ * from page to page only in the two leaves where it begins and ends.
  *
  * The root grows with the used part of the arena, by doubling.  Tables and
  * records are fetched without the lock by the refill functions, and kept as spare ones
@@ -96,7 +96,7 @@ struct gh_mspan *gh_spans_find(const struct gh_spans *sp, u64 page)
 	return find(sp, page, ~0ULL);
 }
 
-/* Only the leaf in which a released run begins may have stale entries of it in a table. */
+/* Only the leaf in which a released run begins has stale entries of it in a table. */
 struct gh_mspan *gh_spans_find_released(const struct gh_spans *sp, u64 page)
 {
 	return find(sp, page, GH_LEAF_PAGES);
@@ -168,6 +168,24 @@ static void set_page(struct gh_spans *sp, struct gh_mspan *s, u64 page)
 		sp->root[nr].owner = s;
 	else
 		sp->root[nr].table[page & GH_LEAF_MASK] = s;
+}
+
+void gh_spans_own(struct gh_spans *sp, struct gh_mspan *s, u64 page)
+{
+	u64 nr = leaf_of(sp, page);
+
+	if (covers(sp, s, nr))
+		sp->root[nr].owner = s;
+}
+
+bool gh_spans_are_owned(const struct gh_spans *sp, const struct gh_mspan *s)
+{
+	u64 nr;
+
+	for (nr = leaf_of(sp, s->start); nr <= leaf_of(sp, gh_mspan_end(s) - 1); nr++)
+		if (covers(sp, s, nr) && !sp->root[nr].owner && sp->root[nr].table)
+			return false;
+	return true;
 }
 
 void gh_spans_set_ends(struct gh_spans *sp, struct gh_mspan *s)

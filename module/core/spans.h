@@ -122,6 +122,10 @@ unsigned int gh_spans_missing(const struct gh_spans *sp, u64 page);
 void gh_spans_cut(struct gh_spans *sp, u64 page);
 /* Makes all of [from, to), which is part of @s, point to @s; and the rest of @s in these leaves. */
 void gh_spans_fill(struct gh_spans *sp, struct gh_mspan *s, u64 from, u64 to);
+/* Makes @s the owner of @page's leaf, if it covers that. */
+void gh_spans_own(struct gh_spans *sp, struct gh_mspan *s, u64 page);
+/* Whether all leaves that @s covers have an owner, or no table. */
+bool gh_spans_are_owned(const struct gh_spans *sp, const struct gh_mspan *s);
 /* Makes both ends of @s point to it. */
 void gh_spans_set_ends(struct gh_spans *sp, struct gh_mspan *s);
 
