@@ -5,11 +5,6 @@
  * Runs the program until it exits, and then prints what memory it has, in KiB: what is
  * its own; and file pages of what it mapped from files of which the path contains NAME.
  * LIBRARY in the environment is preloaded into the program alone.
- *
- * front_small_prog --reads
- *
- * Succeeds if memory that is only read is one's own: where the kernel has no page of zeros
- * that all share.
  */
 #define _GNU_SOURCE
 #include <signal.h>
@@ -17,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -98,39 +92,12 @@ static int follow(pid_t pid, const char *name)
 	}
 }
 
-static long resident(void)
-{
-	FILE *f = fopen("/proc/self/statm", "r");
-	long pages = -1;
-
-	if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-		die("/proc/self/statm");
-	fclose(f);
-	return pages;
-}
-
-static bool reads_take_pages(void)
-{
-	const size_t nr = 1024, page = (size_t)sysconf(_SC_PAGESIZE);
-	volatile char *p = mmap(NULL, nr * page, PROT_READ | PROT_WRITE,
-				MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	long before = resident();
-
-	if (p == MAP_FAILED)
-		die("mmap");
-	for (size_t i = 0; i < nr; i++)
-		(void)p[i * page];
-	return resident() - before > (long)nr / 2;
-}
-
 int main(int argc, char **argv)
 {
 	pid_t pid;
 
-	if (argc == 2 && !strcmp(argv[1], "--reads"))
-		return !reads_take_pages();
 	if (argc < 3) {
-		fprintf(stderr, "usage: front_small_prog NAME PROGRAM ARGUMENT... | --reads\n");
+		fprintf(stderr, "usage: front_small_prog NAME PROGRAM ARGUMENT...\n");
 		return 2;
 	}
 	pid = fork();
